@@ -1,0 +1,104 @@
+// Package gate judges evidence: each gate answers Open, Shut or Unknown, and
+// says why. Unknown never opens.
+//
+// It is part of the pure core: an adapter gathers the Evidence, Judge only reads
+// it. Each gate has a file of its own; start reading at Judge.
+package gate
+
+import (
+	"time"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Name names a gate. It reaches plans, statuses and reports.
+type Name string
+
+// The gates.
+const (
+	ControlPlane  Name = "control-plane"  // the revision's istiod is ready at its size, its injector has a CA bundle and selectors that match
+	Injection     Name = "injection"      // two agreeing server-side dry-run pods a namespace are injected by the expected revision, by exactly one webhook
+	Tags          Name = "tags"           // injector, Service and validator of each tag agree (S-2)
+	CRDs          Name = "crds"           // Istio's CRDs are Established
+	RolledOut     Name = "rolled-out"     // the step's workloads have all their pods ready, on the expected revision
+	Proxies       Name = "proxies"        // exactly the moved proxies are connected to the new istiod, in sync at its version; the others are well on the old (S-10)
+	Served        Name = "served"         // the moved pods answered requests (S-11)
+	Requests      Name = "requests"       // serin's own probes through the mesh, against the time before the step
+	NothingRefers Name = "nothing-refers" // nothing relies on or names the revision that goes (S-54)
+	Approval      Name = "approval"       // a person said yes to this step
+)
+
+// State is a gate's answer.
+type State string
+
+// The answers. Only Open lets a step go on.
+const (
+	Open    State = "open"
+	Shut    State = "shut"
+	Unknown State = "unknown"
+)
+
+// Verdict is a gate's answer and why.
+type Verdict struct {
+	Gate   Name   `json:"gate"`
+	State  State  `json:"state"`
+	Reason string `json:"reason"`
+}
+
+// Question is what a gate is asked: the step's facts, without the step.
+type Question struct {
+	Revision   string     `json:"revision"`             // the revision that must serve after the step
+	Old        string     `json:"old,omitempty"`        // the revision that is being left
+	Version    string     `json:"version,omitempty"`    // of Revision
+	Namespaces []string   `json:"namespaces,omitempty"` // whose dry-run pods must be injected by Revision
+	Workloads  []mesh.Ref `json:"workloads,omitempty"`  // that the step moves
+	Step       int        `json:"step"`                 // its number, for the approval
+	MinServed  int        `json:"minServed,omitempty"`  // requests each moved workload must have answered
+}
+
+// Evidence is what an adapter saw. A part that could not be gathered is nil or
+// empty and has its reason in Missing, so that the gate is Unknown and not Open.
+type Evidence struct {
+	At       time.Time       `json:"at"`
+	Snapshot mesh.Snapshot   `json:"-"`
+	DryRuns  []DryRun        `json:"dryRuns,omitempty"`
+	Proxies  []Proxy         `json:"proxies,omitempty"` // everything the istiods of all revisions report
+	Served   map[string]int  `json:"served,omitempty"`  // pod namespace/name -> requests answered since it started
+	Requests *Comparison     `json:"requests,omitempty"`
+	Approved map[int]string  `json:"approved,omitempty"` // step -> who
+	Missing  map[Name]string `json:"missing,omitempty"`  // gate -> why its evidence is not there
+}
+
+// DryRun is one server-side dry-run pod.
+type DryRun struct {
+	Namespace string `json:"namespace"`
+	Revision  string `json:"revision"` // annotation istio.io/rev of the answer, empty if it was not injected
+	Proxies   int    `json:"proxies"`  // containers and init containers named istio-proxy
+	Error     string `json:"error,omitempty"`
+}
+
+// Proxy is a proxy as the istiod it is connected to reports it (R§7.1 syncz).
+type Proxy struct {
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`               // of the pod
+	Revision  string   `json:"revision"`           // of the istiod it is connected to
+	Istiod    string   `json:"istiod"`             // the istiod's pod
+	Version   string   `json:"version"`            // of the proxy
+	Stale     []string `json:"stale,omitempty"`    // types sent and not acknowledged, "CDS"
+	Rejected  []string `json:"rejected,omitempty"` // "LDS: reason"
+}
+
+// Comparison compares serin's probes during a step with the time before it.
+type Comparison struct {
+	Before Window `json:"before"`
+	Now    Window `json:"now"` // since the step began
+}
+
+// Window counts requests in a stretch of time.
+type Window struct {
+	Sent    int           `json:"sent"`
+	Failed  int           `json:"failed"`
+	P50     time.Duration `json:"p50"`
+	P99     time.Duration `json:"p99"`
+	Example string        `json:"example,omitempty"` // of a failure
+}

@@ -1,0 +1,153 @@
+// Package plan turns a Snapshot and a Request into an ordered list of steps, and
+// says what each step would make of a Snapshot. It is pure: same input, same bytes.
+//
+// It must not know clients, contexts, loggers or clocks. Start reading at Build.
+package plan
+
+import (
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// APIVersion is that of plans and requests kept in files.
+const APIVersion = "serin.dev/v1alpha1"
+
+// Kind says what a step does. Every switch over Kind is exhaustive.
+type Kind string
+
+// The kinds of step, in the order a plan uses them.
+const (
+	PinDefault      Kind = "pin-default-tag"   // default tag on, old unrevisioned injector off (S-1)
+	UpgradeBase     Kind = "upgrade-base"      // CRDs, through the release that owns them
+	InstallRevision Kind = "install-revision"  // istiod-<rev> beside the old one
+	MoveNamespace   Kind = "move-namespace"    // its labels, in one patch
+	Restart         Kind = "restart-workloads" // rolling restart of one wave
+	MoveTag         Kind = "move-tag"          // injector, Service, validator and base release of a tag
+	RestoreLabels   Kind = "restore-labels"    // labels that name a tag or istio-injection, as they were (S-7)
+	RemoveRevision  Kind = "remove-revision"   // the old control plane
+)
+
+// Kinds lists every kind, for the tests that walk them.
+func Kinds() []Kind {
+	return []Kind{PinDefault, UpgradeBase, InstallRevision, MoveNamespace, Restart, MoveTag, RestoreLabels, RemoveRevision}
+}
+
+// Step is data, never code: it can be printed, saved, stored and resumed by another process.
+type Step struct {
+	Number    int                `json:"number"` // from 1
+	Kind      Kind               `json:"kind"`
+	Target    string             `json:"target"`              // what a person calls it: a namespace, a tag, a release, a workload
+	From      string             `json:"from,omitempty"`      // revision
+	To        string             `json:"to,omitempty"`        // revision
+	Version   string             `json:"version,omitempty"`   // Istio version of To (or of the base chart)
+	Tag       string             `json:"tag,omitempty"`       // MoveTag
+	Namespace string             `json:"namespace,omitempty"` // MoveNamespace, RestoreLabels, Restart
+	Workloads []mesh.Ref         `json:"workloads,omitempty"` // Restart: all of this wave
+	Before    map[string]*string `json:"before,omitempty"`    // labels that change, as they are; null is absent
+	After     map[string]*string `json:"after,omitempty"`     // and as they will be
+	Pace      int                `json:"pace,omitempty"`      // Restart: workloads at once
+	Why       string             `json:"why,omitempty"`
+	Needs     []gate.Name        `json:"needs,omitempty"`
+	Proof     []gate.Name        `json:"proof,omitempty"`
+	Question  gate.Question      `json:"question"`
+	Soak      Duration           `json:"soak,omitempty"` // how long Proof must hold without a break
+	Undo      Undo               `json:"undo"`
+	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
+}
+
+// Undo says how a step is taken back in words, or why it cannot be.
+type Undo struct {
+	What         string `json:"what,omitempty"`
+	Nothing      bool   `json:"nothing,omitempty"`      // nothing needs taking back; What says why
+	Irreversible string `json:"irreversible,omitempty"` // the reason, shown before apply
+}
+
+// Request is what a user asks for; the CLI fills it from flags or a file.
+type Request struct {
+	APIVersion   string         `json:"apiVersion,omitempty"`
+	Kind         string         `json:"kind,omitempty"`     // UpgradeRequest
+	To           string         `json:"to"`                 // Istio version
+	Revision     string         `json:"revision,omitempty"` // name of the new revision; default: To with dashes
+	From         []string       `json:"from,omitempty"`     // revisions to leave; default: the only one there is
+	Values       map[string]any `json:"values,omitempty"`   // Helm values of the new istiod, over those carried over
+	Waves        []Wave         `json:"waves,omitempty"`    // default: one canary workload, the rest of its namespace, the other namespaces
+	Soak         Duration       `json:"soak,omitempty"`     // of restarts; default 30s
+	OnShut       OnShut         `json:"onShut,omitempty"`   // default hold
+	Pace         int            `json:"pace,omitempty"`     // workloads restarted at once; default 5
+	MinServed    int            `json:"minServed,omitempty"`
+	Probe        *Probe         `json:"probe,omitempty"`        // requests serin sends all the while
+	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
+	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
+	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
+}
+
+// Wave names workloads that move together: whole namespaces, or workloads of one.
+type Wave struct {
+	Namespaces []string          `json:"namespaces,omitempty"`
+	Workloads  []string          `json:"workloads,omitempty"` // namespace/name
+	Selector   map[string]string `json:"selector,omitempty"`  // pod template labels
+	Percent    int               `json:"percent,omitempty"`   // of the workloads left, rounded up
+	Approve    bool              `json:"approve,omitempty"`   // a person must say yes before this wave
+	Soak       Duration          `json:"soak,omitempty"`
+}
+
+// OnShut is what a run does when a gate is shut.
+type OnShut string
+
+// The policies for a shut gate (S-48).
+const (
+	Hold     OnShut = "hold"
+	Rollback OnShut = "undo"
+)
+
+// Probe is the synthetic load serin sends: open loop, never retrying.
+type Probe struct {
+	URL   string `json:"url"`             // http://address:port/path
+	Host  string `json:"host,omitempty"`  // Host header
+	Rate  int    `json:"rate,omitempty"`  // requests a second; default 20
+	Fresh bool   `json:"fresh,omitempty"` // a new connection for each
+}
+
+// Plan is the whole upgrade, or the findings why there is none.
+type Plan struct {
+	APIVersion   string    `json:"apiVersion"`
+	Kind         string    `json:"kind"` // Plan
+	From         []string  `json:"from"`
+	FromVersions []string  `json:"fromVersions"`
+	To           string    `json:"to"`
+	Version      string    `json:"version"`
+	Request      Request   `json:"request"`
+	Counts       Counts    `json:"counts"`
+	Steps        []Step    `json:"steps"`
+	Findings     []Finding `json:"findings,omitempty"`
+	Digest       string    `json:"digest"` // of the request, steps and findings: a plan edited by hand no longer carries its own digest
+}
+
+// Counts is the size of the mesh that moves.
+type Counts struct {
+	ControlPlanes int `json:"controlPlanes"`
+	Namespaces    int `json:"namespaces"`
+	Workloads     int `json:"workloads"`
+	Gateways      int `json:"gateways"`
+	Proxies       int `json:"proxies"`
+}
+
+// Severity is how much a Finding weighs.
+type Severity string
+
+// The severities. Only Mandatory and Overridable stop a plan; an Overridable one that is ignored becomes a Warning.
+const (
+	Mandatory   Severity = "mandatory"
+	Overridable Severity = "overridable"
+	Warning     Severity = "warning"
+	Info        Severity = "info"
+)
+
+// Finding is a reason why not, or something to know.
+type Finding struct {
+	Code     string   `json:"code"` // SRN####
+	Severity Severity `json:"severity"`
+	Object   string   `json:"object"`
+	Reason   string   `json:"reason"`
+	Remedy   string   `json:"remedy"`
+}
