@@ -1,0 +1,54 @@
+# Every target says what it is for; `make help` lists them.
+GO    ?= go
+BIN   := $(CURDIR)/bin
+STATE ?= demo
+export CGO_ENABLED ?= 0
+
+.PHONY: help build test test-short test-update race lint fix verify lab demo demo-down cover
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+build: ## build bin/serin and bin/lab
+	$(GO) build -o $(BIN)/serin ./cmd/serin
+	cd lab && $(GO) build -o $(BIN)/lab ./cmd/lab
+
+test: build ## all tests that need no root, the lab's included
+	$(GO) test -shuffle=on ./...
+	cd lab && SERIN_BIN=$(BIN)/serin $(GO) test -shuffle=on -timeout 40m ./...
+
+test-short: ## the tests that need no lab
+	$(GO) test -shuffle=on ./...
+	cd lab && $(GO) test -short -shuffle=on ./...
+
+test-update: ## rewrite the golden files, to be reviewed as code
+	$(GO) test ./internal/plan ./internal/view ./internal/cli -update
+
+race: ## the product's tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
+
+lint: $(BIN)/golangci-lint ## golangci-lint over both modules
+	$(BIN)/golangci-lint run ./...
+
+fix: $(BIN)/golangci-lint ## format and fix what can be
+	$(BIN)/golangci-lint fmt ./...
+	$(BIN)/golangci-lint run --fix ./...
+
+$(BIN)/golangci-lint: tools/go.mod
+	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+verify: ## what CI runs: vet, lint, tests
+	$(GO) vet ./... && cd lab && $(GO) vet ./...
+	$(MAKE) test
+
+lab: build ## start the lab with Istio 1.27.0 and bookinfo, no upgrade; make demo-down ends it
+	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin --no-upgrade
+
+demo: build ## start the lab and upgrade a real Istio from 1.27.0 to 1.29.1 under load
+	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin
+
+demo-down: ## end the lab that make demo or make lab left running
+	$(BIN)/lab down --name $(STATE)
+
+cover: ## coverage of the product's packages
+	$(GO) test -coverprofile=cover.out ./... && $(GO) tool cover -func=cover.out | tail -1
