@@ -81,10 +81,13 @@ type Request struct {
 	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
 }
 
-// Wave names workloads that move together: whole namespaces, or workloads of one.
+// Wave names workloads that move together. What is given must all fit; a Wave
+// that gives nothing is everything left. Wholes (Namespaces, Tags) bring their
+// namespaces' labels even where there is no workload.
 type Wave struct {
 	Namespaces []string          `json:"namespaces,omitempty"`
 	Workloads  []string          `json:"workloads,omitempty"` // namespace/name
+	Tags       []string          `json:"tags,omitempty"`      // namespaces that follow these tags
 	Selector   map[string]string `json:"selector,omitempty"`  // pod template labels
 	Percent    int               `json:"percent,omitempty"`   // of the workloads left, rounded up
 	Approve    bool              `json:"approve,omitempty"`   // a person must say yes before this wave

@@ -32,9 +32,13 @@ type Fabric struct {
 type service struct {
 	key    string
 	ips    []string
-	ports  map[int]string                 // port -> name
-	slices map[string]map[string][]target // slice -> port name -> ready targets
+	ports  map[int]string                  // port -> name
+	slices map[string]map[string]endpoints // slice -> port name -> where
 }
+
+// endpoints are a port's targets. Those that serve while they leave count only
+// when there is no other, as kube-proxy has it.
+type endpoints struct{ ready, leaving []target }
 
 type target struct {
 	ip   string
@@ -108,12 +112,17 @@ func (f *Fabric) Pair(ctx context.Context) (net.Conn, net.Conn, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening a connection in the fabric: %w", err)
 	}
-	s, err := f.loop.Accept()
-	if err != nil {
-		_ = c.Close()
-		return nil, nil, fmt.Errorf("accepting a connection in the fabric: %w", err)
+	for {
+		s, err := f.loop.Accept()
+		if err != nil {
+			_ = c.Close()
+			return nil, nil, fmt.Errorf("accepting a connection in the fabric: %w", err)
+		}
+		if s.RemoteAddr().String() == c.LocalAddr().String() {
+			return c, s, nil
+		}
+		_ = s.Close() // of a dialer that gave up, or a stranger's
 	}
-	return c, s, nil
 }
 
 // Namespace returns a Dialer that resolves short names in ns.
@@ -212,16 +221,21 @@ func (f *Fabric) DialService(ctx context.Context, key, portName string) (net.Con
 }
 
 func (s *service) pick(portName string) (target, bool) {
-	var all []target
+	var all endpoints
 	for _, ports := range s.slices {
-		for name, ts := range ports {
+		for name, e := range ports {
 			if name == portName || portName == "" {
-				all = append(all, ts...)
+				all.ready = append(all.ready, e.ready...)
+				all.leaving = append(all.leaving, e.leaving...)
 			}
 		}
 	}
-	if len(all) == 0 {
+	from := all.ready
+	if len(from) == 0 {
+		from = all.leaving
+	}
+	if len(from) == 0 {
 		return target{}, false
 	}
-	return all[rand.IntN(len(all))], true //nolint:gosec // which endpoint is no secret
+	return from[rand.IntN(len(from))], true //nolint:gosec // which endpoint is no secret
 }

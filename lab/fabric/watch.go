@@ -37,7 +37,7 @@ func (f *Fabric) Watch(ctx context.Context, c kubernetes.Interface) error {
 func (f *Fabric) entry(key string) *service {
 	s := f.svcs[key]
 	if s == nil {
-		s = &service{key: key, slices: map[string]map[string][]target{}}
+		s = &service{key: key, slices: map[string]map[string]endpoints{}}
 		f.svcs[key] = s
 	}
 	return s
@@ -95,7 +95,7 @@ func (f *Fabric) setSlice(o any) {
 	if !ok {
 		return
 	}
-	ports := map[string][]target{}
+	ports := map[string]endpoints{}
 	for _, p := range v.Ports {
 		if p.Port == nil {
 			continue
@@ -104,11 +104,20 @@ func (f *Fabric) setSlice(o any) {
 		if p.Name != nil {
 			name = *p.Name
 		}
+		var all endpoints
 		for _, e := range v.Endpoints {
-			if len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
-				ports[name] = append(ports[name], target{e.Addresses[0], int(*p.Port)})
+			if len(e.Addresses) == 0 {
+				continue
+			}
+			t := target{e.Addresses[0], int(*p.Port)}
+			switch c := e.Conditions; {
+			case c.Ready == nil || *c.Ready:
+				all.ready = append(all.ready, t)
+			case isTrue(c.Serving) && isTrue(c.Terminating):
+				all.leaving = append(all.leaving, t)
 			}
 		}
+		ports[name] = all
 	}
 	key := v.Namespace + "/" + v.Labels[discoveryv1.LabelServiceName]
 	f.later(func() { f.entry(key).slices[v.Name] = ports })
@@ -123,3 +132,5 @@ func (f *Fabric) dropSlice(o any) {
 		f.later(func() { delete(f.entry(key).slices, v.Name) })
 	}
 }
+
+func isTrue(b *bool) bool { return b != nil && *b }

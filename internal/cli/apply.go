@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/run"
+	"github.com/serin-mesh/serin/internal/view"
+)
+
+// applyRequest is `serin apply` as it was typed.
+type applyRequest struct {
+	file    string
+	approve []string // step numbers, or all
+	wait    bool     // stay for approvals that are given elsewhere
+}
+
+// everyStep is what --approve means without a number.
+const everyStep = "all"
+
+func (a *app) apply() *cobra.Command {
+	var req applyRequest
+	c := &cobra.Command{
+		Use: "apply PLAN", Short: "Carry out a plan, live; running it again goes on where it stopped",
+		Long: `Carry out a plan, live, until it is done or a person must decide.
+
+Ctrl-C stops after the current deed. Nothing is lost then, nor when the process dies or the network goes:
+the same command goes on, from any machine. Where a step needs approval, apply ends with exit code 4, and
+serin approve goes on from there; with --wait it stays and waits for an approval given elsewhere.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("which plan to apply is missing\n  remedy: serin plan --to VERSION -o plan.yaml, then %s plan.yaml", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			req.file = args[0]
+			pl, err := readPlan(c, req.file)
+			if err != nil {
+				return err
+			}
+			return a.applyPlan(c.Context(), pl, req)
+		},
+	}
+	c.Flags().StringSliceVar(&req.approve, "approve", nil, "Approve these steps in advance, by number; all that need it when no number is given")
+	c.Flags().Lookup("approve").NoOptDefVal = everyStep
+	c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
+	return c
+}
+
+// readPlan reads a plan and makes sure that it says what serin plan wrote.
+func readPlan(c *cobra.Command, file string) (plan.Plan, error) {
+	var pl plan.Plan
+	b, err := readFile(file, c)
+	if err != nil {
+		return pl, fmt.Errorf("reading the plan: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(b, &pl); err != nil {
+		return pl, fmt.Errorf("reading the plan %s: %w", file, err)
+	}
+	if pl.Kind != "Plan" || pl.APIVersion != plan.APIVersion {
+		return pl, fmt.Errorf("reading the plan %s: it is %s %s, this serin applies %s Plan", file, pl.APIVersion, pl.Kind, plan.APIVersion)
+	}
+	if err := plan.Verify(pl); err != nil {
+		return pl, refused("the plan %s is not as serin wrote it: %w\n  remedy: change the request and plan again", file, err)
+	}
+	if blocked, _ := view.Blocking(pl.Findings); blocked > 0 {
+		return pl, refused("the plan %s has findings in the way: there is nothing to apply\n  remedy: mend them, or override those that may be, and plan again", file)
+	}
+	return pl, nil
+}
+
+func (a *app) applyPlan(ctx context.Context, pl plan.Plan, req applyRequest) error {
+	if len(pl.Steps) == 0 {
+		_, err := fmt.Fprintf(a.io.ErrOut, "nothing to do: everything is on %s already\n", pl.To)
+		return err
+	}
+	steps, err := approvals(pl, req.approve)
+	if err != nil {
+		return err
+	}
+	j, err := a.world.Journal(a.target)
+	if err != nil {
+		return err
+	}
+	// Order: all that can be refused is refused before the Lease is taken, which is the first write.
+	if r, err := a.stored(ctx, j, pl); err != nil {
+		return err
+	} else if r == nil {
+		if _, err := a.fits(ctx, pl, req.file); err != nil {
+			return err
+		}
+	}
+	release, err := a.acquire(ctx, j)
+	if err != nil {
+		return err
+	}
+	defer release()
+	r, err := a.begin(ctx, j, pl, req.file)
+	if err != nil {
+		return err
+	}
+	for _, n := range steps {
+		if r.Approved == nil {
+			r.Approved = map[int]string{}
+		}
+		r.Approved[n] = a.world.Who()
+	}
+	return a.drive(ctx, j, r, driving{again: "serin apply " + req.file, wait: req.wait})
+}
+
+// approvals are the steps that --approve names.
+func approvals(pl plan.Plan, words []string) ([]int, error) {
+	var need, out []int
+	for _, s := range pl.Steps {
+		if slices.Contains(s.Needs, gate.Approval) {
+			need = append(need, s.Number)
+		}
+	}
+	for _, w := range words {
+		if w == everyStep {
+			return need, nil
+		}
+		n, err := strconv.Atoi(w)
+		if err != nil || !slices.Contains(need, n) {
+			return nil, fmt.Errorf("--approve %s: the steps that need approval are %v", w, need)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// stored is the open run of this very plan, nil if none is open. A run of another
+// plan refuses.
+func (a *app) stored(ctx context.Context, j Journal, pl plan.Plan) (*run.Run, error) {
+	r, err := open(ctx, j)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	if r.Plan.Digest != pl.Digest {
+		return nil, refused("run %s of another plan (to %s %s, started by %s) is open: %s\n  remedy: serin status shows it; serin resume or serin rollback ends it",
+			r.ID, r.Plan.To, r.Plan.Version, r.By, r.Phase)
+	}
+	return r, nil
+}
+
+// begin goes on with the stored run, or starts one. The Lease is held: what was
+// seen before it was taken is looked at again.
+func (a *app) begin(ctx context.Context, j Journal, pl plan.Plan, file string) (run.Run, error) {
+	r, err := a.stored(ctx, j, pl)
+	if err != nil {
+		return run.Run{}, err
+	}
+	if r != nil {
+		_, err := fmt.Fprintf(a.io.ErrOut, "going on with run %s\n", r.ID)
+		return *r, err
+	}
+	s, err := a.fits(ctx, pl, file)
+	if err != nil {
+		return run.Run{}, err
+	}
+	return a.start(pl, s), nil
+}

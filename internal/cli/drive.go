@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/run"
+	"github.com/serin-mesh/serin/internal/view"
+)
+
+// driving is how a run is driven.
+type driving struct {
+	again string // the command that goes on after an interruption
+	wait  bool   // wait for an approval instead of ending
+}
+
+// open is the run that has not ended, nil if there is none.
+func open(ctx context.Context, j Journal) (*run.Run, error) {
+	rs, err := j.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the runs: %w", err)
+	}
+	for _, r := range rs {
+		if view.Open(r) {
+			return &r, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // no run is an answer, not an error
+}
+
+// acquire takes the mesh for this process, or is refused with the holder's name.
+func (a *app) acquire(ctx context.Context, j Journal) (func(), error) {
+	// Named by the process as well: the same person in another terminal is another driver.
+	release, err := j.Acquire(ctx, fmt.Sprintf("%s, process %d", a.world.Who(), os.Getpid()))
+	if err != nil {
+		return nil, err
+	}
+	return release, nil
+}
+
+// drive carries the run on until it ends, holds, waits for a person or is interrupted.
+func (a *app) drive(ctx context.Context, j Journal, r run.Run, d driving) error {
+	drivers, err := a.world.Drivers(ctx, a.target, r.Plan)
+	if err != nil {
+		return err
+	}
+	if drivers.Close != nil {
+		defer drivers.Close()
+	}
+	reader, err := a.world.Reader(a.target)
+	if err != nil {
+		return err
+	}
+	loop, stop := context.WithCancel(ctx)
+	defer stop()
+	progress := &view.Progress{W: a.io.Out, Now: a.world.Now, Live: terminal(a.io.Out)}
+	end, err := drive.Loop(loop, a.ports(reader, drivers, j), r, func(now run.Run) {
+		progress.Show(now)
+		if !d.wait && onlyApproval(now) {
+			stop()
+		}
+	})
+	if failed := progress.End(); failed != nil && err == nil {
+		err = failed
+	}
+	return a.finish(ctx, end, d, err)
+}
+
+// onlyApproval says whether a person's word is all that the run waits for.
+func onlyApproval(r run.Run) bool {
+	if _, ok := view.AwaitsApproval(r); !ok || len(r.Verdicts) == 0 {
+		return false
+	}
+	asked := false
+	for _, v := range r.Verdicts {
+		if v.Gate == gate.Approval {
+			asked = v.State != gate.Open
+		} else if v.State != gate.Open {
+			return false
+		}
+	}
+	return asked
+}
+
+// finish says on stderr how it ended and what to type next, and picks the exit code.
+func (a *app) finish(ctx context.Context, r run.Run, d driving, err error) error {
+	if err != nil && ctx.Err() == nil && !onlyApproval(r) {
+		return fmt.Errorf("driving run %s: %w\n  remedy: nothing is lost; %s goes on", r.ID, err, d.again)
+	}
+	switch {
+	case r.Phase == run.Done:
+		return a.say(exitOK, "run %s is done. Next: serin report", r.ID)
+	case r.Phase == run.Undone:
+		return a.say(exitRolledBack, "run %s is rolled back: %s. Next: serin report", r.ID, r.Cause)
+	case r.Phase == run.Held:
+		return a.say(exitHeld, "run %s is held: %s\n  next: %s", r.ID, r.Cause, view.Next(r, ""))
+	case onlyApproval(r):
+		return a.say(exitHeld, "run %s waits for approval\n  next: %s", r.ID, view.Next(r, ""))
+	}
+	return a.say(exitHeld, "run %s stopped after the current deed; nothing is lost\n  next: %s goes on, serin rollback takes it back", r.ID, d.again)
+}
+
+func (a *app) say(code int, format string, args ...any) error {
+	if _, err := fmt.Fprintf(a.io.ErrOut, format+"\n", args...); err != nil {
+		return err
+	}
+	if code == exitOK {
+		return nil
+	}
+	return exit{code: code}
+}
+
+// terminal says whether a person watches: only then are control codes written.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// ports are what drive.Loop looks, does and stores with.
+func (a *app) ports(reader drive.Reader, d Drivers, j Journal) drive.Ports {
+	return drive.Ports{Reader: reader, Writer: d.Writer, Gatherer: d.Gatherer, Journal: j, Now: a.world.Now}
+}
+
+// start makes the run of a plan on the mesh as it is now.
+func (a *app) start(pl plan.Plan, before mesh.Snapshot) run.Run {
+	now := a.world.Now()
+	return run.Start(now.UTC().Format("20060102-150405"), pl, before, a.world.Who(), now)
+}

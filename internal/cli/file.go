@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-mesh/serin/internal/view"
+)
+
+// readFile reads a file, or standard input for "-".
+func readFile(name string, c *cobra.Command) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(c.InOrStdin())
+	}
+	return os.ReadFile(name) //nolint:gosec // the user names the file
+}
+
+// output is where a command writes, and how: -o takes a format, and for some
+// commands the name of a file that ends in .yaml or .json.
+type output struct {
+	format view.Format
+	file   string // written besides the text on standard output
+}
+
+// parseOutput reads -o where it takes formats only.
+func parseOutput(value string, formats ...view.Format) (output, error) {
+	if !slices.Contains(formats, view.Format(value)) {
+		return output{}, fmt.Errorf("-o %q is not known: it is one of %s", value, listed(formats))
+	}
+	return output{format: view.Format(value)}, nil
+}
+
+// parseOutputOrFile reads -o where it takes the name of a file as well.
+func parseOutputOrFile(value string, formats ...view.Format) (output, error) {
+	switch {
+	case strings.HasSuffix(value, ".yaml"), strings.HasSuffix(value, ".yml"):
+		return output{format: view.YAML, file: value}, nil
+	case strings.HasSuffix(value, ".json"):
+		return output{format: view.JSON, file: value}, nil
+	}
+	out, err := parseOutput(value, formats...)
+	if err != nil {
+		return out, fmt.Errorf("%w, or a file that ends in .yaml or .json", err)
+	}
+	return out, nil
+}
+
+func listed(formats []view.Format) string {
+	names := make([]string, len(formats))
+	for i, f := range formats {
+		names[i] = string(f)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/view"
+)
+
+// planRequest is `serin plan` as it was typed.
+type planRequest struct {
+	request  plan.Request
+	out      output
+	detailed bool
+}
+
+func (a *app) plan() *cobra.Command {
+	var (
+		flags requestFlags
+		req   planRequest
+		out   string
+	)
+	c := &cobra.Command{
+		Use: "plan --to VERSION", Short: "Show what an upgrade would do, step by step; writes nothing to the cluster",
+		Example: `  # see the plan and keep it
+  serin plan --to 1.29.1 -o plan.yaml
+  # in a pipeline: exit code 2 says that there is something to do
+  serin plan --to 1.29.1 --detailed-exitcode`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if req.request, err = flags.request(c); err != nil {
+				return err
+			}
+			if req.out, err = parseOutputOrFile(out, view.Text, view.JSON, view.YAML); err != nil {
+				return err
+			}
+			return a.makePlan(c.Context(), req)
+		},
+	}
+	flags.add(c)
+	c.Flags().StringVarP(&out, "output", "o", "text", "text, json, yaml, or a file that ends in .yaml or .json, besides the text")
+	c.Flags().BoolVar(&req.detailed, "detailed-exitcode", false, "Exit with 2 when there is something to do")
+	return c
+}
+
+func (a *app) makePlan(ctx context.Context, req planRequest) error {
+	pl, err := a.build(ctx, req.request)
+	if err != nil {
+		return err
+	}
+	if err := a.showPlan(pl, req.out); err != nil {
+		return err
+	}
+	blocked, _ := view.Blocking(pl.Findings)
+	switch {
+	case blocked > 0 && req.out.file != "":
+		return a.say(exitRefused, "%s was not written", req.out.file)
+	case blocked > 0:
+		return exit{code: exitRefused}
+	case req.out.file != "":
+		err = keepPlan(pl, req.out)
+	}
+	if err == nil && req.detailed && len(pl.Steps) > 0 {
+		return exit{code: exitChanges}
+	}
+	return err
+}
+
+// build looks at the mesh and plans. It is handed a reader and nothing else.
+func (a *app) build(ctx context.Context, r plan.Request) (plan.Plan, error) {
+	reader, err := a.world.Reader(a.target)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	s, err := reader.Observe(ctx)
+	if err != nil {
+		return plan.Plan{}, fmt.Errorf("looking at the mesh: %w", err)
+	}
+	return plan.Build(s, r), nil
+}
+
+func (a *app) showPlan(pl plan.Plan, out output) error {
+	switch {
+	case out.file != "":
+		return view.Plan(a.io.Out, pl, "serin apply "+out.file)
+	case out.format == view.Text:
+		return view.Plan(a.io.Out, pl, "serin plan again with -o plan.yaml, then serin apply plan.yaml")
+	}
+	return view.Encode(a.io.Out, out.format, pl)
+}
+
+func keepPlan(pl plan.Plan, out output) error {
+	var b bytes.Buffer
+	if err := view.Encode(&b, out.format, pl); err != nil {
+		return err
+	}
+	if err := os.WriteFile(out.file, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("keeping the plan: %w", err)
+	}
+	return nil
+}
+
+func (a *app) precheck() *cobra.Command {
+	var (
+		flags requestFlags
+		out   string
+	)
+	c := &cobra.Command{
+		Use: "precheck --to VERSION", Short: "Show every reason why not, and how to mend it; writes nothing to the cluster",
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := flags.request(c)
+			if err != nil {
+				return err
+			}
+			o, err := parseOutput(out, view.Text, view.JSON, view.YAML)
+			if err != nil {
+				return err
+			}
+			return a.check(c.Context(), r, o)
+		},
+	}
+	flags.add(c)
+	c.Flags().StringVarP(&out, "output", "o", "text", "text, json or yaml")
+	return c
+}
+
+func (a *app) check(ctx context.Context, r plan.Request, out output) error {
+	pl, err := a.build(ctx, r)
+	if err != nil {
+		return err
+	}
+	if out.format == view.Text {
+		err = view.Precheck(a.io.Out, pl)
+	} else {
+		err = view.Encode(a.io.Out, out.format, append([]plan.Finding{}, pl.Findings...))
+	}
+	if err != nil {
+		return err
+	}
+	if blocked, _ := view.Blocking(pl.Findings); blocked > 0 {
+		return exit{code: exitRefused}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// requestFlags is an upgrade request as flags say it.
+type requestFlags struct {
+	to, revision, charts, onShut string
+	file                         string
+	from, ignore                 []string
+	probe                        plan.Probe
+	soak                         time.Duration
+	pace, minServed              int
+	keep                         bool
+}
+
+func (f *requestFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&f.to, "to", "", "Istio version to go to, as in 1.29.1")
+	fs.StringSliceVar(&f.from, "from", nil, "Revisions to leave; the only one there is when not given")
+	fs.StringVar(&f.revision, "revision", "", "Name of the new revision; the version with dashes when not given")
+	fs.StringVarP(&f.file, "filename", "f", "", "File with an UpgradeRequest; flags win over it")
+	fs.StringVar(&f.charts, "charts", "", "Helm repository or directory of Istio's charts; Istio's public one when not given")
+	fs.StringVar(&f.probe.URL, "probe-url", "", "Address that serin sends requests to all the while, as in http://192.0.2.1/productpage")
+	fs.StringVar(&f.probe.Host, "probe-host", "", "Host header of these requests")
+	fs.IntVar(&f.probe.Rate, "probe-rate", 0, "Requests a second (20 when not given)")
+	fs.BoolVar(&f.probe.Fresh, "probe-fresh", false, "A new connection for each request")
+	fs.DurationVar(&f.soak, "soak", 0, "How long the gates of a restart must stay open (30s when not given)")
+	fs.StringVar(&f.onShut, "on-shut", "", "What to do when a gate is shut: hold or undo (hold when not given)")
+	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
+	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
+	fs.BoolVar(&f.keep, "keep", false, "Keep the old control plane: the plan ends before it is removed")
+	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of overridable findings to turn into warnings")
+}
+
+// request is the file's request with what was said by flags over it.
+func (f *requestFlags) request(c *cobra.Command) (plan.Request, error) {
+	r := plan.Request{APIVersion: plan.APIVersion, Kind: requestKind}
+	if f.file != "" {
+		var err error
+		if r, err = readRequest(f.file, c); err != nil {
+			return r, err
+		}
+	}
+	f.over(&r, c.Flags())
+	switch {
+	case r.To == "":
+		return r, fmt.Errorf("which Istio version to go to is missing\n  remedy: %s --to 1.29.1, or `to:` in the file of -f", c.CommandPath())
+	case r.OnShut != "" && r.OnShut != plan.Hold && r.OnShut != plan.Rollback:
+		return r, fmt.Errorf("--on-shut %q is neither hold nor undo", r.OnShut)
+	case r.Probe != nil && r.Probe.URL == "":
+		return r, errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
+	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Probe != nil && r.Probe.Rate < 0:
+		return r, errors.New("--pace, --min-served, --soak and --probe-rate cannot be negative")
+	}
+	return r, nil
+}
+
+// over writes what was said by flags over the request.
+func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
+	set(said, "to", &r.To, strings.TrimPrefix(f.to, "v"))
+	set(said, "from", &r.From, f.from)
+	set(said, "revision", &r.Revision, f.revision)
+	set(said, "charts", &r.Charts, f.charts)
+	set(said, "soak", &r.Soak, plan.Duration(f.soak))
+	set(said, "on-shut", &r.OnShut, plan.OnShut(f.onShut))
+	set(said, "pace", &r.Pace, f.pace)
+	set(said, "min-served", &r.MinServed, f.minServed)
+	set(said, "keep", &r.Keep, f.keep)
+	set(said, "ignore-check", &r.IgnoreChecks, f.ignore)
+	p := plan.Probe{}
+	if r.Probe != nil {
+		p = *r.Probe
+	}
+	set(said, "probe-url", &p.URL, f.probe.URL)
+	set(said, "probe-host", &p.Host, f.probe.Host)
+	set(said, "probe-rate", &p.Rate, f.probe.Rate)
+	set(said, "probe-fresh", &p.Fresh, f.probe.Fresh)
+	if r.Probe != nil || p != (plan.Probe{}) {
+		r.Probe = &p
+	}
+}
+
+func set[T any](said *pflag.FlagSet, name string, field *T, value T) {
+	if said.Changed(name) {
+		*field = value
+	}
+}
+
+const requestKind = "UpgradeRequest"
+
+func readRequest(file string, c *cobra.Command) (plan.Request, error) {
+	var r plan.Request
+	b, err := readFile(file, c)
+	if err != nil {
+		return r, fmt.Errorf("reading the request: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(b, &r); err != nil {
+		return r, fmt.Errorf("reading the request %s: %w", file, err)
+	}
+	if r.Kind != "" && r.Kind != requestKind {
+		return r, fmt.Errorf("reading the request %s: it is a %s, not an %s", file, r.Kind, requestKind)
+	}
+	if r.APIVersion != "" && r.APIVersion != plan.APIVersion {
+		return r, fmt.Errorf("reading the request %s: its apiVersion is %s, this serin reads %s", file, r.APIVersion, plan.APIVersion)
+	}
+	return r, nil
+}

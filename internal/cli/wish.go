@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/run"
+	"github.com/serin-mesh/serin/internal/view"
+)
+
+// wishRequest is a wish as it was typed.
+type wishRequest struct {
+	kind run.WishKind
+	step int  // approve: which, 0 for the one it waits for
+	goOn bool // drive the run when no other process does
+	wait bool
+}
+
+func (a *app) pause() *cobra.Command {
+	return a.wishCommand(wishRequest{kind: run.WishPause}, "Begin no new deed until serin resume")
+}
+
+func (a *app) resume() *cobra.Command {
+	return a.wishCommand(wishRequest{kind: run.WishResume, goOn: true}, "Go on with a run that is paused, held or was interrupted")
+}
+
+func (a *app) abort() *cobra.Command {
+	return a.wishCommand(wishRequest{kind: run.WishAbort, goOn: true}, "Stop here and leave everything as it is now")
+}
+
+func (a *app) rollback() *cobra.Command {
+	return a.wishCommand(wishRequest{kind: run.WishRollback, goOn: true}, "Take everything back, to what it was before")
+}
+
+func (a *app) wishCommand(req wishRequest, short string) *cobra.Command {
+	c := &cobra.Command{
+		Use: string(req.kind), Short: short, Args: noArgs,
+		Long: short + ".\n\nA process that drives the run is asked to do it; where there is none, " + string(req.kind) + " is noted in the run" + also(req),
+		RunE: func(c *cobra.Command, _ []string) error { return a.wish(c.Context(), req) },
+	}
+	if req.goOn {
+		c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
+	}
+	return c
+}
+
+func also(req wishRequest) string {
+	if req.goOn {
+		return ",\nand this process drives it, live."
+	}
+	return "."
+}
+
+func (a *app) approve() *cobra.Command {
+	req := wishRequest{kind: run.WishApprove, goOn: true}
+	c := &cobra.Command{
+		Use: "approve [STEP]", Short: "Say yes to a step that needs it, and go on",
+		Long: `Say yes to a step that needs it: the one that the run waits for, or the one named by its number.
+
+A process that drives the run is told; where there is none, this one goes on with it, live.`,
+		Args: atMostOne,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				n, err := strconv.Atoi(args[0])
+				if err != nil || n < 1 {
+					return fmt.Errorf("approve %q: a step is named by its number, as serin status shows it", args[0])
+				}
+				req.step = n
+			}
+			return a.wish(c.Context(), req)
+		},
+	}
+	c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
+	return c
+}
+
+// wish asks the open run for something, and drives it where nobody else does.
+func (a *app) wish(ctx context.Context, req wishRequest) error {
+	j, err := a.world.Journal(a.target)
+	if err != nil {
+		return err
+	}
+	r, err := open(ctx, j)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return refused("there is no open run in namespace %s to %s\n  remedy: serin history lists the runs, serin plan begins anew", a.target.IstioNamespace, req.kind)
+	}
+	w := run.Wish{Kind: req.kind, By: a.world.Who()}
+	if req.kind == run.WishApprove {
+		if w.Step, err = approvable(*r, req.step); err != nil {
+			return err
+		}
+	}
+	if err := j.Ask(ctx, r.ID, w); err != nil {
+		return fmt.Errorf("asking run %s to %s: %w", r.ID, req.kind, err)
+	}
+	holder, err := a.taken(ctx, j, *r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case holder != "":
+		_, err = fmt.Fprintf(a.io.Out, "run/%s asked to %s: %s does it, after its current deed\n", r.ID, req.kind, holder)
+		return err
+	case !req.goOn:
+		_, err = fmt.Fprintf(a.io.Out, "run/%s noted %s: nobody drives it now\n", r.ID, req.kind)
+		return err
+	}
+	release, err := a.acquire(ctx, j)
+	if err != nil {
+		return err
+	}
+	defer release()
+	now, err := j.Load(ctx, r.ID)
+	if err != nil {
+		return fmt.Errorf("reading run %s: %w", r.ID, err)
+	}
+	return a.drive(ctx, j, now, driving{again: "serin resume", wait: req.wait})
+}
+
+// patience is how often a wish is looked after, a second apart: longer than a
+// Lease lives, so that a driver that died is not waited for.
+const patience = 30
+
+// taken waits until the process that drives the run has taken the wish, and
+// returns its name. It is empty when there is none: one that died holds the
+// Lease until that runs out, and takes no wish.
+func (a *app) taken(ctx context.Context, j Journal, r run.Run) (string, error) {
+	holder := ""
+	for range patience {
+		var err error
+		if holder, err = j.Holder(ctx); err != nil {
+			return "", fmt.Errorf("reading who drives run %s: %w", r.ID, err)
+		}
+		now, err := j.Load(ctx, r.ID)
+		if err != nil {
+			return "", fmt.Errorf("reading run %s: %w", r.ID, err)
+		}
+		if holder == "" || now.WishSeq > r.WishSeq {
+			return holder, nil
+		}
+		if a.world.Wait(ctx, time.Second) != nil {
+			return holder, nil // the wish is stored: who does not want to wait need not
+		}
+	}
+	return holder, nil
+}
+
+// approvable is the step to approve: the named one, the one the run waits for, or
+// the next one that needs it.
+func approvable(r run.Run, step int) (int, error) {
+	var need []int
+	for _, s := range r.Plan.Steps {
+		if slices.Contains(s.Needs, gate.Approval) && r.Approved[s.Number] == "" {
+			need = append(need, s.Number)
+		}
+	}
+	waits, waiting := view.AwaitsApproval(r)
+	switch {
+	case step == 0 && waiting:
+		return waits, nil
+	case step == 0 && len(need) == 0:
+		return 0, refused("run %s has no step left that needs approval", r.ID)
+	case step == 0:
+		return need[0], nil
+	case !slices.Contains(need, step):
+		return 0, refused("run %s: step %d does not wait for approval; those that do: %v", r.ID, step, need)
+	}
+	return step, nil
+}

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/run"
+)
+
+// World is everything outside the process, as constructors: nothing is reached
+// before a command needs it, and planning is never given more than a Reader.
+// cmd/serin fills it with the adapters, the scripts with a mesh in memory.
+type World struct {
+	Reader  func(Target) (drive.Reader, error)
+	Journal func(Target) (Journal, error)
+	Proxies func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
+	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
+	Now     func() time.Time
+	Wait    func(context.Context, time.Duration) error // for status -w
+	Who     func() string                              // who types, for the record
+	Version string                                     // serin's own
+}
+
+// Drivers are what only a process that drives a run has. Close ends them, the
+// prober among them.
+type Drivers struct {
+	Writer   drive.Writer
+	Gatherer drive.Gatherer
+	Close    func()
+}
+
+// Journal is what the command line asks of the journal, besides drive.Journal.
+type Journal interface {
+	drive.Journal
+	Load(ctx context.Context, id string) (run.Run, error)
+	List(ctx context.Context) ([]run.Run, error) // the newest first
+	Ask(ctx context.Context, id string, w run.Wish) error
+	// Acquire takes the mesh for this process, or says who has it.
+	Acquire(ctx context.Context, holder string) (release func(), err error)
+	// Holder is the process that has the mesh now, empty if there is none.
+	Holder(ctx context.Context) (string, error)
+}

@@ -1,0 +1,195 @@
+package evidence
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// atOnce bounds the dry-run pods and the pods' metrics that are asked for at the
+// same time: enough for a thousand in seconds, little enough for any API server.
+const atOnce = 16
+
+// idlePods is how many port-forwards to workload pods are kept open between two
+// rounds; a wave is usually smaller, and a larger one is dialled again.
+const idlePods = 64
+
+// Reader looks at the mesh.
+type Reader interface {
+	Observe(ctx context.Context) (mesh.Snapshot, error)
+}
+
+// Config is what a Gatherer needs. Forwarder may be nil: then it is made from REST.
+// Prober may be nil: then the requests gate is Unknown.
+type Config struct {
+	REST           *rest.Config
+	Client         kubernetes.Interface
+	Reader         Reader
+	IstioNamespace string
+	Prober         *Prober
+	Now            func() time.Time
+	Forwarder      Forwarder
+}
+
+// Gatherer collects evidence. It is safe for concurrent use and keeps one
+// port-forward to each istiod open between calls.
+type Gatherer struct {
+	client    kubernetes.Interface
+	reader    Reader
+	namespace string
+	prober    *Prober
+	now       func() time.Time
+	istiods   *http.Client // one kept connection an istiod
+	pods      *http.Client // to workload pods, few kept
+
+	mu     sync.Mutex
+	step   int
+	told   bool // Mark named the step, it was not inferred
+	marked time.Time
+}
+
+// New returns a Gatherer.
+func New(c Config) *Gatherer {
+	forwarder := c.Forwarder
+	if forwarder == nil {
+		forwarder = NewForwarder(c.REST)
+	}
+	return &Gatherer{
+		client:    c.Client,
+		reader:    c.Reader,
+		namespace: c.IstioNamespace,
+		prober:    c.Prober,
+		now:       c.Now,
+		istiods:   clientOver(forwarder, connections{each: 1}),
+		pods:      clientOver(forwarder, connections{each: 1, idle: idlePods}),
+	}
+}
+
+// Close ends the port-forwards that are idle.
+func (g *Gatherer) Close() {
+	g.istiods.CloseIdleConnections()
+	g.pods.CloseIdleConnections()
+}
+
+// Mark says that a step begins now: requests sent before are what it is compared
+// with. Repeating it for the same step changes nothing, so that a deed that is
+// tried again is still compared with the time before the first try.
+func (g *Gatherer) Mark(step int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.step == step && g.told {
+		return
+	}
+	g.step, g.told, g.marked = step, true, g.now()
+}
+
+// begun returns when the step began: when Mark said so, else when it was first asked about.
+func (g *Gatherer) begun(step int) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.step != step || g.marked.IsZero() {
+		g.step, g.told, g.marked = step, false, g.now()
+	}
+	return g.marked
+}
+
+// part is some of the evidence, and the gates that have to do without theirs.
+type part struct {
+	dryRuns []gate.DryRun
+	proxies []gate.Proxy
+	served  map[string]int
+	missing map[gate.Name]string
+}
+
+// Gather collects what the named gates need, at the same time where it can. The
+// error means that the mesh could not be observed at all, or that ctx ended.
+func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
+	mark := g.begun(q.Step)
+	ev := gate.Evidence{At: g.now(), Missing: map[gate.Name]string{}}
+	var parts [3]part
+	group, within := errgroup.WithContext(ctx)
+	if slices.Contains(gates, gate.Proxies) {
+		group.Go(func() error {
+			parts[0] = g.proxyPart(within)
+			return nil
+		})
+	}
+	if slices.ContainsFunc(gates, readsMesh) {
+		group.Go(func() error {
+			snapshot, err := g.reader.Observe(within)
+			if err != nil {
+				return fmt.Errorf("observing the mesh: %w", err)
+			}
+			ev.Snapshot = snapshot
+			asking, within := errgroup.WithContext(within)
+			asking.Go(func() error {
+				parts[1] = g.dryRunPart(within, q, snapshot, gates)
+				return nil
+			})
+			asking.Go(func() error {
+				parts[2] = g.servedPart(within, q, snapshot, gates)
+				return nil
+			})
+			return asking.Wait()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return gate.Evidence{}, err
+	}
+	// A cancelled question looks like bad news from everyone who was asked: it is none.
+	if err := ctx.Err(); err != nil {
+		return gate.Evidence{}, fmt.Errorf("gathering evidence: %w", err)
+	}
+	for _, p := range parts {
+		p.addTo(&ev)
+	}
+	if slices.Contains(gates, gate.Requests) {
+		g.compare(&ev, mark)
+	}
+	return ev, nil
+}
+
+// readsMesh says whether a gate needs a Snapshot: all but the two that ask a person and the prober.
+func readsMesh(n gate.Name) bool { return n != gate.Approval && n != gate.Requests }
+
+func (p part) addTo(ev *gate.Evidence) {
+	ev.DryRuns = append(ev.DryRuns, p.dryRuns...)
+	ev.Proxies = append(ev.Proxies, p.proxies...)
+	if p.served != nil {
+		ev.Served = p.served
+	}
+	maps.Copy(ev.Missing, p.missing)
+}
+
+func (g *Gatherer) proxyPart(ctx context.Context) part {
+	proxies, err := g.Proxies(ctx)
+	if err != nil {
+		return part{proxies: proxies, missing: map[gate.Name]string{gate.Proxies: err.Error()}}
+	}
+	return part{proxies: proxies}
+}
+
+// compare comes last, so that the requests counted are the newest there are.
+func (g *Gatherer) compare(ev *gate.Evidence, mark time.Time) {
+	switch {
+	case g.prober == nil:
+		ev.Missing[gate.Requests] = "no probe is configured: name a URL that serin may send requests to"
+	case !g.prober.Running():
+		// Counts that no longer grow would look like a calm mesh.
+		ev.Missing[gate.Requests] = "the prober is not running"
+	default:
+		c := g.prober.Compare(mark)
+		ev.Requests = &c
+	}
+}

@@ -1,0 +1,101 @@
+package istio
+
+import (
+	"context"
+	"fmt"
+
+	"helm.sh/helm/v4/pkg/action"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/kube"
+	release "helm.sh/helm/v4/pkg/release/v1"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Install makes a release, or carries on with one that a killed process left. A
+// release that is deployed as asked is left alone. It does not wait for pods.
+//
+// like names a release of the same namespace whose way of applying the new one
+// takes: a user whose Helm merges on the client (Helm 3) goes on as before.
+func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) error {
+	ch, err := h.charts.Load(ctx, want.Chart, want.Version)
+	if err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	c, err := h.action(want.Namespace)
+	if err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	state, err := h.settle(ctx, c, want)
+	if err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	switch state {
+	case asAsked:
+		return nil
+	case differs:
+		return fmt.Errorf("installing release %s/%s: there is one with another chart or other values: %w", want.Namespace, want.Name, ErrForeign)
+	case absent, again:
+	}
+	if err := h.unshared(ctx, c, ch, want, like); err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	in, err := h.install(c, ch, want, like)
+	if err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	// Helm marks a release failed when its context ends and goes on in the
+	// background: it is let finish, which takes seconds without waiting for pods.
+	if _, err := in.RunWithContext(context.WithoutCancel(ctx), ch, copyValues(want.Values)); err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	return nil
+}
+
+func (h *Helm) install(c *action.Configuration, ch *chart.Chart, want mesh.Release, like string) (*action.Install, error) {
+	in := action.NewInstall(c)
+	in.ReleaseName, in.Namespace = want.Name, want.Namespace
+	in.WaitStrategy = kube.HookOnlyStrategy
+	in.SkipSchemaValidation = unchecked(ch)
+	in.Replace = true // of a revision that failed or that settle marked as failed; any other is refused
+	in.PostRenderer = &keepLive{cfg: h.cfg}
+	pattern, err := last(c, like)
+	if err != nil {
+		return nil, err
+	}
+	if pattern != nil {
+		in.ServerSideApply = pattern.ApplyMethod == string(release.ApplyMethodServerSideApply)
+	}
+	return in, nil
+}
+
+// Upgrade brings a release to a chart version and to exactly these values. One
+// that is deployed as asked is left alone.
+func (h *Helm) Upgrade(ctx context.Context, want mesh.Release) error {
+	ch, err := h.charts.Load(ctx, want.Chart, want.Version)
+	if err != nil {
+		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	c, err := h.action(want.Namespace)
+	if err != nil {
+		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	state, err := h.settle(ctx, c, want)
+	if err != nil {
+		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	if state == asAsked {
+		return nil
+	}
+	up := action.NewUpgrade(c)
+	up.Namespace = want.Namespace
+	up.WaitStrategy = kube.HookOnlyStrategy
+	up.ResetValues = true // exactly want's values: nothing is merged in behind our back
+	up.MaxHistory = maxHistory
+	up.SkipSchemaValidation = unchecked(ch)
+	up.PostRenderer = &keepLive{cfg: h.cfg}
+	if _, err := up.RunWithContext(context.WithoutCancel(ctx), want.Name, ch, copyValues(want.Values)); err != nil {
+		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	return nil
+}

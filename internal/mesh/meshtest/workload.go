@@ -1,0 +1,76 @@
+package meshtest
+
+import (
+	"slices"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Option changes a workload.
+type Option func(*World, *mesh.Workload)
+
+// Deployment adds a settled Deployment of one replica that surges by one.
+func (w *World) Deployment(ns, name string, opts ...Option) *World {
+	return w.Workload(mesh.KindDeployment, ns, name, opts...)
+}
+
+// Gateway adds a Deployment as the gateway chart renders it: injected by its own label.
+func (w *World) Gateway(ns, name string, opts ...Option) *World {
+	gw := func(_ *World, wl *mesh.Workload) {
+		wl.TemplateLabels[mesh.InjectLabel] = "true"
+		wl.TemplateAnnotations = map[string]string{mesh.TemplatesAnnotation: "gateway"}
+		wl.Services = []string{ns + "/" + name}
+	}
+	return w.Workload(mesh.KindDeployment, ns, name, slices.Insert(opts, 0, Option(gw))...)
+}
+
+// Workload adds a workload of any kind.
+func (w *World) Workload(kind mesh.WorkloadKind, ns, name string, opts ...Option) *World {
+	wl := mesh.Workload{
+		Ref: mesh.Ref{Kind: kind, Namespace: ns, Name: name}, Replicas: 1, Strategy: "RollingUpdate",
+		MaxSurge: 1, Settled: true, TemplateLabels: map[string]string{"app": name}, Owner: none(),
+	}
+	if kind != mesh.KindDeployment {
+		wl.MaxSurge, wl.MaxUnavailable = 0, 1
+	}
+	for _, o := range opts {
+		o(w, &wl)
+	}
+	wl.Ready = wl.Replicas
+	w.s.Workloads = append(w.s.Workloads, wl)
+	return w
+}
+
+// Service says that Services of the workload's namespace select its pods.
+func Service(names ...string) Option {
+	return func(_ *World, wl *mesh.Workload) {
+		for _, n := range names {
+			wl.Services = append(wl.Services, wl.Namespace+"/"+n)
+		}
+	}
+}
+
+// Labels sets labels of the pod template: keys and values in turn.
+func Labels(labels ...string) Option {
+	return func(_ *World, wl *mesh.Workload) {
+		for i := 0; i+1 < len(labels); i += 2 {
+			wl.TemplateLabels[labels[i]] = labels[i+1]
+		}
+	}
+}
+
+// Replicas sets how many pods there are.
+func Replicas(n int) Option { return func(_ *World, wl *mesh.Workload) { wl.Replicas = n } }
+
+// On says that the pods run a revision although their labels would give them another.
+func On(revision string) Option {
+	return func(w *World, wl *mesh.Workload) { w.forced[wl.Ref] = revision }
+}
+
+// NoPods says that the snapshot has none of the workload's pods.
+func NoPods() Option { return func(w *World, wl *mesh.Workload) { w.none[wl.Ref] = true } }
+
+// With changes the workload by a function, for what has no word here.
+func With(f func(*mesh.Workload)) Option {
+	return func(_ *World, wl *mesh.Workload) { f(wl) }
+}

@@ -1,0 +1,191 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/skew"
+)
+
+// What a request leaves open.
+const (
+	defaultSoak      = Duration(30 * time.Second)
+	tagSoak          = Duration(10 * time.Second) // of a tag's move, at most
+	defaultPace      = 5
+	defaultMinServed = 1
+	defaultRate      = 20
+)
+
+// Build computes the plan that takes the mesh to what is asked for. Findings that
+// stop it are all reported at once, and then there are no steps. The same
+// snapshot and request give the same bytes.
+func Build(s mesh.Snapshot, r Request) Plan {
+	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}}
+	b.choose()
+	if len(b.from) > 0 && !b.atTarget {
+		b.scope = scopeOf(b)
+		b.judge()
+	}
+	p := Plan{
+		APIVersion: APIVersion, Kind: "Plan", From: orEmpty(b.from), FromVersions: []string{}, To: b.to, Version: b.req.To,
+		Request: b.req, Steps: []Step{},
+	}
+	for _, rev := range b.from {
+		c, _ := s.ControlPlane(rev)
+		p.FromVersions = append(p.FromVersions, c.Version)
+	}
+	b.ignore()
+	if !b.blocked() && !b.atTarget && len(b.from) > 0 {
+		p.Counts = b.count()
+		b.write()
+		p.Steps = b.steps
+		if len(b.steps) == 0 {
+			p.Steps = []Step{}
+			b.find(codeAtTarget, Info, "mesh", "everything that follows "+strings.Join(b.from, ", ")+" is on "+b.to+" already", "")
+		}
+	}
+	p.Findings = sorted(b.findings)
+	if blocking(p.Findings) {
+		p.Steps = []Step{}
+	}
+	return p.signed()
+}
+
+// builder gathers a plan: the request, what moves, findings and steps.
+type builder struct {
+	s        mesh.Snapshot
+	req      Request
+	to       string   // the new revision
+	from     []string // those that are left, sorted
+	atTarget bool
+	scope    scope
+	findings []Finding
+	steps    []Step
+	moved    map[string]int // namespace -> number of the step that moved its labels
+	tagMoved map[string]int // tag -> number of the step that moved it
+}
+
+func withDefaults(r Request) Request {
+	r.APIVersion, r.Kind = cmp.Or(r.APIVersion, APIVersion), cmp.Or(r.Kind, "UpgradeRequest")
+	r.To = strings.TrimPrefix(r.To, "v")
+	r.Soak, r.OnShut, r.Pace = cmp.Or(r.Soak, defaultSoak), cmp.Or(r.OnShut, Hold), cmp.Or(r.Pace, defaultPace)
+	if r.Probe != nil {
+		probe := *r.Probe
+		probe.Rate = cmp.Or(probe.Rate, defaultRate)
+		r.Probe = &probe
+		r.MinServed = cmp.Or(r.MinServed, defaultMinServed)
+	}
+	return r
+}
+
+// RevisionName is the revision that a version gets when nobody names one:
+// revisions are DNS labels, which have no dots.
+func RevisionName(version string) string {
+	return strings.ToLower(strings.NewReplacer(".", "-", "+", "-").Replace(strings.TrimPrefix(version, "v")))
+}
+
+// choose settles the new revision and those to leave.
+func (b *builder) choose() {
+	b.to = cmp.Or(b.req.Revision, RevisionName(b.req.To))
+	b.judgeTarget()
+	var others []string
+	for _, c := range b.s.ControlPlanes {
+		if c.Revision != b.to {
+			others = append(others, c.Revision)
+		}
+	}
+	slices.Sort(others)
+	switch {
+	case len(b.req.From) > 0:
+		b.from = b.asked()
+	case len(others) == 1:
+		b.from = others
+	case len(others) > 1:
+		b.find(codeFromNeeded, Mandatory, "request", "the mesh has the revisions "+strings.Join(others, ", ")+": which are to be left is not for serin to guess",
+			"name them: --from "+others[0])
+	case len(b.s.ControlPlanes) == 1 && sameVersion(b.s.ControlPlanes[0].Version, b.req.To):
+		b.already("the only control plane, " + b.to + ", is at " + b.req.To)
+	case len(b.s.ControlPlanes) == 0:
+		b.find(codeNoControlPlane, Mandatory, "mesh", "there is no istiod in namespace "+b.s.IstioNamespace, "name its namespace: --istio-namespace")
+	}
+	b.sameVersion()
+}
+
+// asked are the revisions the request names, each of which must be there.
+func (b *builder) asked() []string {
+	from := slices.Compact(slices.Sorted(slices.Values(b.req.From)))
+	return slices.DeleteFunc(from, func(rev string) bool {
+		if rev == b.to {
+			b.find(codeFromUnknown, Mandatory, "revision "+rev, "it is the one to go to", "leave it out of --from")
+			return true
+		}
+		if _, ok := b.s.ControlPlane(rev); ok {
+			return false
+		}
+		reason := "no control plane has this name; there are " + strings.Join(b.s.Revisions(), ", ")
+		if t, ok := b.s.Tag(rev); ok {
+			reason = "it is a tag, of revision " + t.Revision
+		}
+		b.find(codeFromUnknown, Mandatory, "revision "+rev, reason, "name a revision: serin status")
+		return true
+	})
+}
+
+// sameVersion recognises a mesh that is where it should be, under another name:
+// there is nothing to upgrade.
+func (b *builder) sameVersion() {
+	if len(b.from) == 0 {
+		return
+	}
+	for _, rev := range b.from {
+		c, _ := b.s.ControlPlane(rev)
+		if !sameVersion(c.Version, b.req.To) {
+			return
+		}
+	}
+	if _, there := b.s.ControlPlane(b.to); !there && b.req.Revision == "" {
+		b.already(strings.Join(b.from, ", ") + " is at " + b.req.To)
+	}
+}
+
+func (b *builder) already(reason string) {
+	b.atTarget = true
+	b.find(codeAtTarget, Info, "mesh", reason+": there is nothing to do", "")
+}
+
+func sameVersion(a, b string) bool { return skew.SameOrOlder(a, b) && skew.SameOrOlder(b, a) }
+
+// leaves says whether the revision is one of those to leave.
+func (b *builder) leaves(rev string) bool { return slices.Contains(b.from, rev) }
+
+func (b *builder) count() Counts {
+	c := Counts{ControlPlanes: len(b.from)}
+	namespaces := map[string]bool{}
+	for _, n := range b.scope.namespaces {
+		namespaces[n.name] = true
+	}
+	for _, u := range b.scope.all() {
+		namespaces[u.w.Namespace] = true
+		if u.w.Gateway() {
+			c.Gateways++
+		} else {
+			c.Workloads++
+		}
+		c.Proxies += u.pods
+	}
+	c.Namespaces = len(namespaces)
+	return c
+}
+
+func orEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

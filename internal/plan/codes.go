@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+)
+
+// The codes of findings. A code keeps its meaning for ever.
+const (
+	codeVersion        = "SRN1001" // a version cannot be read
+	codeDowngrade      = "SRN1002" // the target is older
+	codeUnknownVersion = "SRN1003" // no facts about a release
+	codeTooFar         = "SRN1004" // more than two minors
+	codeSingleton      = "SRN1005" // istio-cni or ztunnel too far behind (S-18)
+	codeKubernetes     = "SRN1006" // Kubernetes too old
+	codeChanges        = "SRN1007" // something behaves differently on the way
+	codeSingletonStays = "SRN1008" // istio-cni or ztunnel stays for its owner to upgrade
+
+	codeAtTarget       = "SRN1010" // nothing to do
+	codeRevisionName   = "SRN1011" // not a DNS label
+	codeRevisionIsTag  = "SRN1012" // the new revision's name is a live tag
+	codeRevisionTaken  = "SRN1013" // the new revision exists at another version
+	codeFromNeeded     = "SRN1014" // several revisions could be left
+	codeFromUnknown    = "SRN1015" // --from names nothing
+	codeNoControlPlane = "SRN1016" // no istiod at all
+	codeNotReady       = "SRN1017" // a control plane is not ready
+	codeNotHelm        = "SRN1018" // a control plane that Helm does not own
+	codeGitOpsPlane    = "SRN1019" // a control plane that a GitOps tool owns (S-45)
+	codeRelease        = "SRN1020" // a Helm release is failed or pending
+	codeNoBase         = "SRN1021" // no release of the base chart
+	codeAdopted        = "SRN1022" // CRDs that Helm does not own yet
+	codeCleaned        = "SRN1023" // values that name a revision (S-15)
+	codeHelmTag        = "SRN1024" // a tag that a Helm release renders (S-45)
+	codeGitOpsTag      = "SRN1025" // a tag that a GitOps tool owns
+
+	codeBothLabels     = "SRN1030" // IST0123
+	codeNamesNothing   = "SRN1031" // a label that names nothing
+	codeDangling       = "SRN1032" // a tag or validator that leads to nothing
+	codeSplit          = "SRN1033" // a tag whose parts disagree (S-2)
+	codeDouble         = "SRN1034" // two revisions inject one pod
+	codeGitOpsSpace    = "SRN1035" // a namespace whose labels a GitOps tool owns (S-46)
+	codeLoneValidator  = "SRN1036" // the default validator follows no tag
+	codeBaseDisagrees  = "SRN1037" // the base release names another default than the tag
+	codeUnsupported    = "SRN1040" // a shape serin does not run blind (S-19)
+	codeManagedGateway = "SRN1041" // a Gateway API gateway (S-6)
+
+	codeOutage        = "SRN1050" // a restart that takes the workload away
+	codeCannotRestart = "SRN1051" // a workload that a rolling restart does not reach
+	codeUnsettled     = "SRN1052" // a rollout is under way
+	codeBudget        = "SRN1053" // its budget allows no disruption
+	codePinnedPods    = "SRN1054" // a template that names a revision
+	codeUnexpected    = "SRN1055" // pods on another revision than their labels lead to
+	codeGitOpsLoad    = "SRN1056" // a workload that a GitOps tool owns
+	codePinnedObject  = "SRN1057" // configuration that only an old revision reads
+	codePinnedToTag   = "SRN1058" // configuration that nobody reads
+	codeKept          = "SRN1059" // an old revision that is not removed
+	codeNoProbe       = "SRN1060" // nothing sends requests (S-47)
+	codeWave          = "SRN1061" // a wave that names nothing
+)
+
+func (b *builder) find(code string, sev Severity, object, reason, remedy string) {
+	b.findings = append(b.findings, Finding{Code: code, Severity: sev, Object: object, Reason: reason, Remedy: remedy})
+}
+
+func (b *builder) ignored(code string) bool { return slices.Contains(b.req.IgnoreChecks, code) }
+
+// ignore makes warnings of the overridable findings that the request overrides.
+func (b *builder) ignore() {
+	for i, f := range b.findings {
+		if f.Severity == Overridable && b.ignored(f.Code) {
+			b.findings[i].Severity = Warning
+		}
+	}
+}
+
+func (b *builder) blocked() bool { return blocking(b.findings) }
+
+func blocking(fs []Finding) bool {
+	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Mandatory || f.Severity == Overridable })
+}
+
+func weight(s Severity) int {
+	return slices.Index([]Severity{Mandatory, Overridable, Warning, Info}, s)
+}
+
+// sorted orders findings, the gravest first, and drops those said twice.
+func sorted(fs []Finding) []Finding {
+	slices.SortStableFunc(fs, func(a, b Finding) int {
+		return cmp.Or(weight(a.Severity)-weight(b.Severity), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(fs)
+}

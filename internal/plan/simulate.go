@@ -1,0 +1,218 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/skew"
+)
+
+// minReplicas is the fewest istiods a new revision is installed with (S-16).
+const minReplicas = 2
+
+// Simulate returns the mesh as it will be once the step has taken effect. It does
+// not change what it is given.
+func Simulate(s mesh.Snapshot, st Step) mesh.Snapshot {
+	out := s.Clone()
+	simulate(&out, st)
+	return out
+}
+
+// simulate changes the snapshot in place, for plans of thousands of steps.
+func simulate(s *mesh.Snapshot, st Step) {
+	switch st.Kind {
+	case PinDefault:
+		simulatePin(s, st)
+	case UpgradeBase:
+		simulateBase(s, st)
+	case InstallRevision:
+		simulateInstall(s, st)
+	case MoveNamespace, RestoreLabels:
+		setLabels(s, st.Namespace, st.After)
+	case Restart:
+		simulateRestart(s, st)
+	case MoveTag:
+		pointTag(s, st.Tag, st.To)
+		if st.Tag == mesh.DefaultTag {
+			pointValidator(s, st.To)
+			setBase(s, func(r *mesh.Release) { setValue(r, "defaultRevision", st.To) })
+		}
+	case RemoveRevision:
+		removeRevision(s, st.From)
+	}
+}
+
+// simulatePin puts the tag on, then switches the unrevisioned injector off.
+func simulatePin(s *mesh.Snapshot, st Step) {
+	in := mesh.TagInjector(st.Tag, st.To, s.IstioNamespace)
+	for i, old := range s.Injectors {
+		if old.Revision != mesh.DefaultRevision || old.Tag != "" {
+			continue
+		}
+		if !old.IsOff() {
+			in.Webhooks = retargeted(old.Webhooks, s.IstioNamespace+"/"+mesh.IstiodName(st.To))
+		}
+		s.Injectors[i] = old.Off()
+	}
+	s.Injectors = append(s.Injectors, in)
+	sortInjectors(s)
+	pointTagService(s, st.Tag, st.To)
+}
+
+func simulateBase(s *mesh.Snapshot, st Step) {
+	setBase(s, func(r *mesh.Release) { r.Version = st.Version })
+	if base, ok := s.Base(); ok && skew.OwnsCRDs(st.Version) {
+		for i := range s.CRDs {
+			s.CRDs[i].Owner = mesh.Owner{Kind: mesh.OwnerHelm, Name: base.Namespace + "/" + base.Name}
+		}
+	}
+}
+
+func simulateInstall(s *mesh.Snapshot, st Step) {
+	if _, ok := s.ControlPlane(st.To); ok {
+		return
+	}
+	old, _ := s.ControlPlane(st.From)
+	size := max(old.Ready, minReplicas)
+	name := mesh.IstiodName(st.To)
+	owner := mesh.Owner{Kind: mesh.OwnerHelm, Name: s.IstioNamespace + "/" + name}
+	s.ControlPlanes = append(s.ControlPlanes, mesh.ControlPlane{
+		Revision: st.To, Version: st.Version, Namespace: s.IstioNamespace, Name: name, Replicas: size, Ready: size, Owner: owner,
+	})
+	slices.SortFunc(s.ControlPlanes, func(a, b mesh.ControlPlane) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	in, v := mesh.RevisionInjector(st.To, s.IstioNamespace), mesh.RevisionValidator(st.To, s.IstioNamespace)
+	in.Owner, v.Owner = owner, owner
+	s.Injectors, s.Validators = append(s.Injectors, in), append(s.Validators, v)
+	sortInjectors(s)
+	slices.SortFunc(s.Validators, func(a, b mesh.Validator) int { return cmp.Compare(a.Name, b.Name) })
+	s.Releases = append(s.Releases, mesh.Release{
+		Namespace: s.IstioNamespace, Name: name, Chart: "istiod", Version: st.Version, Status: "deployed",
+		Values: map[string]any{"revision": st.To},
+	})
+	slices.SortFunc(s.Releases, func(a, b mesh.Release) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// setLabels changes all the labels at once, as one patch does.
+func setLabels(s *mesh.Snapshot, namespace string, labels map[string]*string) {
+	for i, n := range s.Namespaces {
+		if n.Name != namespace {
+			continue
+		}
+		next := maps.Clone(n.Labels)
+		if next == nil {
+			next = map[string]string{}
+		}
+		for k, v := range labels {
+			if v == nil {
+				delete(next, k)
+			} else {
+				next[k] = *v
+			}
+		}
+		s.Namespaces[i].Labels = next
+	}
+}
+
+// simulateRestart gives the workloads the pods that the injectors make now.
+func simulateRestart(s *mesh.Snapshot, st Step) {
+	made := map[mesh.Ref]mesh.ControlPlane{}
+	for _, ref := range st.Workloads {
+		if w, ok := s.Workload(ref); ok {
+			c, _ := s.ControlPlane(s.InjectionOf(w).Revision)
+			made[ref] = c
+		}
+	}
+	s.Pods = slices.DeleteFunc(s.Pods, func(p mesh.Pod) bool {
+		_, restarted := made[p.Workload]
+		return restarted && p.Leaving
+	})
+	for i, p := range s.Pods {
+		if c, ok := made[p.Workload]; ok {
+			s.Pods[i].Revision, s.Pods[i].Version, s.Pods[i].Ready = c.Revision, c.Version, true
+		}
+	}
+}
+
+// pointTag lets the tag's injector and Service lead to a revision, in place.
+func pointTag(s *mesh.Snapshot, tag, revision string) {
+	for i, in := range s.Injectors {
+		if in.Tag == tag {
+			s.Injectors[i].Revision = revision
+			s.Injectors[i].Webhooks = retargeted(in.Webhooks, s.IstioNamespace+"/"+mesh.IstiodName(revision))
+		}
+	}
+	pointTagService(s, tag, revision)
+}
+
+// pointTagService moves the tag's Service, or makes the one that tags of that
+// version have (R§2.1).
+func pointTagService(s *mesh.Snapshot, tag, revision string) {
+	for i, svc := range s.TagServices {
+		if svc.Tag == tag {
+			s.TagServices[i].Revision = revision
+			return
+		}
+	}
+	c, ok := s.ControlPlane(revision)
+	if !ok || !skew.HasTagService(c.Version) {
+		return
+	}
+	s.TagServices = append(s.TagServices, mesh.TagService{Name: mesh.TagServiceName(tag), Tag: tag, Revision: revision})
+	slices.SortFunc(s.TagServices, func(a, b mesh.TagService) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func pointValidator(s *mesh.Snapshot, revision string) {
+	for i, v := range s.Validators {
+		if v.Name == mesh.DefaultValidator || v.Tag == mesh.DefaultTag {
+			s.Validators[i].Revision, s.Validators[i].Service = revision, s.IstioNamespace+"/"+mesh.IstiodName(revision)
+		}
+	}
+}
+
+// removeRevision takes away exactly what belongs to the revision (S-53).
+func removeRevision(s *mesh.Snapshot, revision string) {
+	c, _ := s.ControlPlane(revision)
+	s.Injectors = slices.DeleteFunc(s.Injectors, func(i mesh.Injector) bool { return i.Revision == revision && i.Tag == "" })
+	s.Validators = slices.DeleteFunc(s.Validators, func(v mesh.Validator) bool {
+		return v.Revision == revision && v.Tag == "" && v.Name != mesh.DefaultValidator
+	})
+	s.ControlPlanes = slices.DeleteFunc(s.ControlPlanes, func(o mesh.ControlPlane) bool { return o.Revision == revision })
+	s.Releases = slices.DeleteFunc(s.Releases, func(r mesh.Release) bool {
+		return c.Owner.Kind == mesh.OwnerHelm && r.Namespace+"/"+r.Name == c.Owner.Name
+	})
+}
+
+func retargeted(webhooks []mesh.Webhook, service string) []mesh.Webhook {
+	out := slices.Clone(webhooks)
+	for i := range out {
+		out[i].Service, out[i].CABundle = service, true
+	}
+	return out
+}
+
+func setBase(s *mesh.Snapshot, f func(*mesh.Release)) {
+	for i, r := range s.Releases {
+		if r.Chart == "base" {
+			f(&s.Releases[i])
+		}
+	}
+}
+
+func setValue(r *mesh.Release, key string, v any) {
+	values := maps.Clone(r.Values)
+	if values == nil {
+		values = map[string]any{}
+	}
+	values[key] = v
+	r.Values = values
+}
+
+func sortInjectors(s *mesh.Snapshot) {
+	slices.SortFunc(s.Injectors, func(a, b mesh.Injector) int { return cmp.Compare(a.Name, b.Name) })
+}

@@ -1,0 +1,317 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// write appends the steps. Order: up, proven, moved, down. Nothing follows the
+// new revision before it stands, no tag moves before what follows labels has
+// been proven on it, and nothing is removed while anything refers to it.
+func (b *builder) write() {
+	b.tagMoved = map[string]int{}
+	if !b.busy() {
+		return
+	}
+	if b.scope.pin {
+		b.pinDefault()
+	}
+	b.upgradeBase()
+	b.install()
+	for _, w := range b.waves() {
+		b.moveWave(w)
+	}
+	for _, t := range b.scope.tags {
+		b.moveTag(t)
+	}
+	b.restartFollowers()
+	for _, n := range b.scope.namespaces {
+		b.restoreLabels(n)
+	}
+	b.removals()
+}
+
+// busy says whether there is anything to do at all: after an upgrade that kept
+// its old revision there is not.
+func (b *builder) busy() bool {
+	_, installed := b.s.ControlPlane(b.to)
+	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.all()) > 0 || !b.req.Keep
+}
+
+// add numbers a step, fills what every question holds and appends it.
+func (b *builder) add(st Step) int {
+	st.Number = len(b.steps) + 1
+	st.Question.Step = st.Number
+	st.Question.Revision = cmp.Or(st.Question.Revision, st.To)
+	if st.Question.Old == "" && st.From != st.To {
+		st.Question.Old = st.From
+	}
+	if c, ok := b.s.ControlPlane(st.Question.Revision); ok {
+		st.Question.Version = c.Version
+	}
+	if st.Question.Revision == b.to {
+		st.Question.Version = b.req.To
+	}
+	b.steps = append(b.steps, st)
+	return st.Number
+}
+
+func (b *builder) pinDefault() {
+	why := "an explicit default tag on the revision that is the default already: nothing moves, and the new revision cannot take the default over"
+	if b.s.IstioNamespace != "istio-system" {
+		why += "; outside istio-system elections do not see it, so it claims no locks" // S-4
+	}
+	c, _ := b.s.ControlPlane(mesh.DefaultRevision)
+	b.add(Step{
+		Kind: PinDefault, Target: mesh.DefaultTag, From: mesh.DefaultRevision, To: mesh.DefaultRevision, Tag: mesh.DefaultTag, Version: c.Version,
+		Why: why, Proof: []gate.Name{gate.Injection, gate.Tags},
+		Question: gate.Question{Namespaces: b.followed(mesh.DefaultRevision)},
+		Undo:     Undo{What: "injector on, tag off"},
+	})
+}
+
+// followed are the namespaces whose plain pods the revision injects now.
+func (b *builder) followed(rev string) []string {
+	var out []string
+	for _, n := range b.s.Namespaces {
+		if i := b.s.Injection(n.Labels, nil); i.Revision == rev {
+			out = append(out, n.Name)
+		}
+	}
+	return out
+}
+
+func (b *builder) upgradeBase() {
+	base, ok := b.s.Base()
+	if !ok || !olderThan(base.Version, b.req.To) {
+		return
+	}
+	old := b.oldest()
+	b.add(Step{
+		Kind: UpgradeBase, Target: base.Name, From: old, To: old, Version: b.req.To, Namespace: base.Namespace,
+		Why:   fmt.Sprintf("the new revision needs its CRDs; defaultRevision stays %q until the default tag moves", base.DefaultRevisionValue()),
+		Proof: []gate.Name{gate.CRDs},
+		Undo:  Undo{What: "CRDs stay (additive)", Nothing: true},
+	})
+}
+
+// oldest is the revision a step that is about none in particular starts from.
+func (b *builder) oldest() string { return b.from[0] }
+
+func (b *builder) install() {
+	if _, ok := b.s.ControlPlane(b.to); ok {
+		return // at this version, or there would be a finding
+	}
+	b.add(Step{
+		Kind: InstallRevision, Target: mesh.IstiodName(b.to), From: b.oldest(), To: b.to, Version: b.req.To, Namespace: b.s.IstioNamespace,
+		Why:   "beside " + strings.Join(b.from, ", ") + ": nothing follows it yet",
+		Proof: []gate.Name{gate.ControlPlane},
+		Undo:  Undo{What: "uninstall"},
+	})
+}
+
+// moveWave moves the namespace's labels, unless they have moved, and restarts the wave.
+func (b *builder) moveWave(w wave) {
+	needs := []gate.Name{gate.ControlPlane}
+	if w.approve {
+		needs = append(needs, gate.Approval)
+	}
+	n, moves := b.nsOf(w.ns)
+	if _, done := b.moved[w.ns]; moves && !done {
+		b.moved[w.ns] = b.add(Step{
+			Kind: MoveNamespace, Target: w.ns, Namespace: w.ns, From: n.from, To: b.to, Before: n.before, After: n.after,
+			Why:      "both label edits in one patch; from here on every new pod of the namespace is on " + b.to + ", restarts or not",
+			Needs:    needs,
+			Proof:    []gate.Name{gate.Injection},
+			Question: gate.Question{Namespaces: []string{w.ns}},
+			Undo:     Undo{What: "label back"},
+		})
+		needs = nil
+	}
+	if len(w.units) == 0 {
+		return
+	}
+	b.restart(w, needs, b.moved[w.ns])
+}
+
+func (b *builder) nsOf(name string) (nsMove, bool) {
+	for _, n := range b.scope.namespaces {
+		if n.name == name {
+			return n, true
+		}
+	}
+	return nsMove{}, false
+}
+
+// restart adds a rolling restart of the wave's workloads; undoFirst is the step
+// that must be taken back before it, or they would come up on the new revision again.
+func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
+	refs := make([]mesh.Ref, 0, len(w.units))
+	served := false
+	for _, u := range w.units {
+		refs = append(refs, u.w.Ref)
+		served = served || len(u.w.Services) > 0
+	}
+	target := w.ns + "/*"
+	if len(refs) == 1 {
+		target = refs[0].String()
+	}
+	proof := []gate.Name{gate.RolledOut, gate.Proxies}
+	if served && b.req.MinServed > 0 {
+		proof = append(proof, gate.Served)
+	}
+	old := w.units[0].from
+	b.add(Step{
+		Kind: Restart, Target: target, Namespace: w.ns, Workloads: refs, From: old, To: b.to, Pace: b.req.Pace,
+		Why: w.why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
+		Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed},
+		Undo:     Undo{What: "restart on " + old},
+	})
+}
+
+// withRequests adds the gate that compares requests. Without a probe there is
+// none to ask; leaving it out was then the user's explicit choice (S-47).
+func (b *builder) withRequests(proof []gate.Name) []gate.Name {
+	if b.req.Probe == nil && b.ignored(codeNoProbe) {
+		return proof
+	}
+	return append(proof, gate.Requests)
+}
+
+func (b *builder) moveTag(tag string) {
+	from := mesh.DefaultRevision
+	if t, ok := b.s.Tag(tag); ok {
+		from = t.Revision
+	}
+	why := "what follows labels is proven; injector and Service move together, in place"
+	if tag == mesh.DefaultTag {
+		why = "the last of the tags: injector, Service, validator and the base release move together, in place"
+	}
+	var namespaces []string
+	for _, n := range b.s.Namespaces {
+		i := b.s.Injection(n.Labels, nil)
+		follows := i.Tag == tag || b.scope.pin && tag == mesh.DefaultTag && i.Revision == mesh.DefaultRevision
+		if _, labelled := b.nsOf(n.Name); follows || labelled && b.tagOf(n.Name) == tag {
+			namespaces = append(namespaces, n.Name)
+		}
+	}
+	b.tagMoved[tag] = b.add(Step{
+		Kind: MoveTag, Target: tag, Tag: tag, From: from, To: b.to, Version: b.req.To, Why: why,
+		Needs:    []gate.Name{gate.ControlPlane},
+		Proof:    b.withRequests([]gate.Name{gate.Tags, gate.Injection}),
+		Soak:     min(b.req.Soak, tagSoak),
+		Question: gate.Question{Namespaces: namespaces},
+		Undo:     Undo{What: "move back"},
+	})
+}
+
+// restartFollowers restarts what follows only a tag (S-9): opted-in workloads by
+// namespace, then gateways.
+func (b *builder) restartFollowers() {
+	by := map[string][]unit{}
+	var keys []string
+	for _, u := range b.scope.byTag {
+		order := "0"
+		if u.w.Gateway() {
+			order = "1"
+		}
+		k := strings.Join([]string{order, u.w.Namespace, u.tag}, "\x00")
+		if by[k] == nil {
+			keys = append(keys, k)
+		}
+		by[k] = append(by[k], u)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		units := by[k]
+		slices.SortFunc(units, byRef)
+		u := units[0]
+		why := "its own labels inject it, so that it follows only the tag " + u.tag
+		if u.w.Gateway() {
+			why = "an in-place gateway follows only the tag " + u.tag + ", and is a wave of its own"
+		}
+		b.restart(wave{ns: u.w.Namespace, units: units, why: why}, []gate.Name{gate.ControlPlane}, b.tagMoved[u.tag])
+	}
+}
+
+func (b *builder) restoreLabels(n nsMove) {
+	if n.last == nil {
+		return
+	}
+	b.add(Step{
+		Kind: RestoreLabels, Target: n.name, Namespace: n.name, From: b.to, To: b.to, Before: currentOf(n), After: n.last,
+		Why:      "what its labels name has moved underneath them: they end as they began",
+		Proof:    []gate.Name{gate.Injection},
+		Question: gate.Question{Namespaces: []string{n.name}, Old: n.from},
+		Undo:     Undo{What: "label " + mesh.RevLabel + "=" + b.to},
+	})
+}
+
+// currentOf are the labels that a restore finds: those the move left.
+func currentOf(n nsMove) map[string]*string {
+	now := map[string]*string{}
+	for k := range n.last {
+		now[k] = n.after[k]
+	}
+	return now
+}
+
+// removals adds the removal of each revision that nothing refers to once the
+// other steps are done, and says of the others what keeps them.
+func (b *builder) removals() {
+	end := b.s.Clone()
+	for _, st := range b.steps {
+		simulate(&end, st)
+	}
+	end.Pods = slices.DeleteFunc(end.Pods, func(p mesh.Pod) bool { return p.Leaving })
+	for _, rev := range b.from {
+		c, _ := b.s.ControlPlane(rev)
+		refs := end.References(rev)
+		switch {
+		case b.req.Keep:
+		case len(refs) > 0:
+			b.find(codeKept, Warning, "revision "+rev, "it is not removed: "+listed(refs)+" would still rely on it",
+				"move these, then: serin uninstall "+rev)
+		case c.Owner.Kind != mesh.OwnerHelm:
+			b.find(codeKept, Warning, "revision "+rev, "it is not removed: Helm does not own it", "remove it with the tool that installed it")
+		default:
+			b.remove(c)
+		}
+	}
+}
+
+func (b *builder) remove(c mesh.ControlPlane) {
+	var namespaces []string
+	for _, n := range b.scope.namespaces {
+		namespaces = append(namespaces, n.name)
+	}
+	b.add(Step{
+		Kind: RemoveRevision, Target: c.Revision, From: c.Revision, To: b.to, Version: c.Version, Namespace: c.Namespace,
+		Why:      "nothing relies on it any more",
+		Needs:    []gate.Name{gate.NothingRefers, gate.Approval},
+		Proof:    []gate.Name{gate.Injection},
+		Question: gate.Question{Namespaces: namespaces},
+		Undo:     Undo{Irreversible: "reinstall from the run"},
+	})
+}
+
+// listed names up to three objects.
+func listed(objects []mesh.Object) string {
+	var out []string
+	for _, o := range objects {
+		name := o.Name
+		if o.Namespace != "" {
+			name = o.Namespace + "/" + name
+		}
+		out = append(out, strings.ToLower(o.Kind)+" "+name)
+	}
+	if len(out) > 3 {
+		out = append(out[:3], fmt.Sprintf("%d more", len(out)-3))
+	}
+	return strings.Join(out, ", ")
+}

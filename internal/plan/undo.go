@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/skew"
+)
+
+// UndoOrder says in which order applied steps (indices into p.Steps, in the order
+// they were applied) are taken back: the last first, except that a restart waits
+// for its UndoFirst, without which its pods would come up on the new revision again.
+//
+// What came before an irreversible step cannot be taken back any more: it would
+// go back onto what is gone. So the list ends with the last irreversible step
+// that was applied; who meets it there must hold.
+func UndoOrder(p Plan, applied []int) []int {
+	var out, waiting []int
+	left := map[int]bool{}
+	for _, i := range applied {
+		left[i] = true
+	}
+	var emit func(i int)
+	emit = func(i int) {
+		out = append(out, i)
+		delete(left, i)
+		for _, w := range slices.Clone(waiting) {
+			if p.Steps[w].UndoFirst == i+1 && left[w] {
+				emit(w)
+			}
+		}
+	}
+	for _, i := range slices.Backward(applied) {
+		if p.Steps[i].Undo.Irreversible != "" {
+			return append(out, i)
+		}
+		if first := p.Steps[i].UndoFirst - 1; first >= 0 && left[first] {
+			waiting = append(waiting, i)
+			continue
+		}
+		emit(i)
+	}
+	return out
+}
+
+// SimulateUndo returns the mesh as it will be once the step has been taken back.
+// before is the mesh as it was when the run began. What cannot be taken back, or
+// needs not, stays.
+func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot {
+	out := s.Clone()
+	switch st.Kind {
+	case PinDefault:
+		undoPin(&out, st, before)
+	case UpgradeBase, RemoveRevision: // CRDs stay; a removed revision does not come back by itself
+	case InstallRevision:
+		removeRevision(&out, st.To)
+	case MoveNamespace, RestoreLabels:
+		setLabels(&out, st.Namespace, st.Before)
+	case Restart:
+		simulateRestart(&out, st) // its labels or tag are back, so that the same deed leads back
+	case MoveTag:
+		undoTag(&out, st, before)
+	}
+	return out
+}
+
+// undoPin switches the unrevisioned injector on, then takes the tag off.
+func undoPin(s *mesh.Snapshot, st Step, before mesh.Snapshot) {
+	for i, in := range s.Injectors {
+		for _, was := range before.Injectors {
+			if in.Name == was.Name && in.Tag == "" && in.Revision == mesh.DefaultRevision {
+				s.Injectors[i] = was
+			}
+		}
+	}
+	s.Injectors = slices.DeleteFunc(s.Injectors, func(i mesh.Injector) bool { return i.Tag == st.Tag })
+	s.TagServices = slices.DeleteFunc(s.TagServices, func(t mesh.TagService) bool { return t.Tag == st.Tag })
+}
+
+func undoTag(s *mesh.Snapshot, st Step, before mesh.Snapshot) {
+	pointTag(s, st.Tag, st.From)
+	c, _ := s.ControlPlane(st.From)
+	madeByPin := pinned(before, st) && skew.HasTagService(c.Version)
+	if !hasTagService(before, st.Tag) && !madeByPin {
+		s.TagServices = slices.DeleteFunc(s.TagServices, func(t mesh.TagService) bool { return t.Tag == st.Tag })
+	}
+	if st.Tag != mesh.DefaultTag {
+		return
+	}
+	pointValidator(s, st.From)
+	base, ok := before.Base()
+	if !ok {
+		return
+	}
+	setBase(s, func(r *mesh.Release) {
+		was, had := base.Values["defaultRevision"]
+		switch {
+		case had:
+			setValue(r, "defaultRevision", was)
+		case base.Values == nil:
+			r.Values = nil
+		default:
+			r.Values = maps.Clone(r.Values)
+			delete(r.Values, "defaultRevision")
+		}
+	})
+}
+
+func hasTagService(s mesh.Snapshot, tag string) bool {
+	return slices.ContainsFunc(s.TagServices, func(t mesh.TagService) bool { return t.Tag == tag })
+}
+
+// pinned says whether the run itself made the tag: its Service goes with the pin.
+func pinned(before mesh.Snapshot, st Step) bool {
+	_, there := before.Tag(st.Tag)
+	return !there
+}

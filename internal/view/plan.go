@@ -1,0 +1,237 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// Plan writes a plan as the table a person approves. next is the command that
+// goes on from here; it is left out when the plan cannot go on.
+func Plan(w io.Writer, pl plan.Plan, next string) error {
+	p := &printer{w: w}
+	p.f("%s\n", title(pl))
+	if len(pl.Steps) > 0 {
+		p.f("\n")
+		steps(p, pl.Steps)
+	}
+	if len(pl.Findings) > 0 {
+		p.f("\n")
+		findings(p, pl.Findings)
+	}
+	p.f("\n")
+	for _, l := range wrap(footer(pl, next), width) {
+		p.f("%s\n", l)
+	}
+	return p.err
+}
+
+// title is the plan's first line, or two where the names are long. A plan that
+// is stopped has counted nothing.
+func title(pl plan.Plan) string {
+	if pl.Counts == (plan.Counts{}) {
+		return heading(pl)
+	}
+	gap := "\n  "
+	if left := width - len(heading(pl)) - len(size(pl.Counts)); left >= 2 {
+		gap = strings.Repeat(" ", min(left, 6))
+	}
+	return heading(pl) + gap + size(pl.Counts)
+}
+
+func heading(pl plan.Plan) string {
+	from := make([]string, len(pl.From))
+	for i, r := range pl.From {
+		from[i] = r
+		if i < len(pl.FromVersions) {
+			from[i] += " " + pl.FromVersions[i]
+		}
+	}
+	to := "-> " + pl.To + " " + pl.Version
+	if len(from) == 0 {
+		return to
+	}
+	return strings.Join(from, ", ") + " " + to
+}
+
+func size(c plan.Counts) string {
+	parts := []string{count(c.ControlPlanes, "control plane"), count(c.Namespaces, "namespace"), count(c.Workloads, "workload")}
+	if c.Gateways > 0 {
+		parts = append(parts, count(c.Gateways, "gateway"))
+	}
+	return strings.Join(append(parts, count(c.Proxies, "proxy")), ", ")
+}
+
+func steps(p *printer, ss []plan.Step) {
+	t := &table{indent: " ", gap: "  ", max: []int{2, 16, 22, 14, 21, 14}}
+	t.add(" #", "step", "target", "first it needs", "then it must show", "undo")
+	for _, s := range ss {
+		t.add(fmt.Sprintf("%2d", s.Number), Step(s), target(s), gates(s.Needs, s, 0), gates(s.Proof, s, s.Soak), undo(s.Undo))
+	}
+	t.print(p)
+}
+
+// Step names a step in a word or two.
+func Step(s plan.Step) string {
+	switch s.Kind {
+	case plan.PinDefault:
+		return "pin default tag"
+	case plan.UpgradeBase:
+		return "upgrade base"
+	case plan.InstallRevision:
+		return "install revision"
+	case plan.MoveNamespace:
+		return "move namespace"
+	case plan.Restart:
+		if len(s.Workloads) > 1 {
+			return "restart (" + strconv.Itoa(len(s.Workloads)) + ")"
+		}
+		return "restart"
+	case plan.MoveTag:
+		return "move tag"
+	case plan.RestoreLabels:
+		return "restore labels"
+	case plan.RemoveRevision:
+		return "remove revision"
+	}
+	return string(s.Kind)
+}
+
+// target is the step's target and, where a person would ask, where it goes.
+func target(s plan.Step) string {
+	if s.Kind == plan.UpgradeBase && s.Version != "" && !strings.Contains(s.Target, s.Version) {
+		return s.Target + " " + s.Version
+	}
+	if s.Kind == plan.PinDefault && s.To != "" && !strings.Contains(s.Target, "->") {
+		return s.Target + " -> " + s.To
+	}
+	return s.Target
+}
+
+func gates(names []gate.Name, s plan.Step, soak plan.Duration) string {
+	parts := make([]string, 0, len(names))
+	for _, n := range names {
+		parts = append(parts, phrase(n, s))
+	}
+	if len(parts) == 0 {
+		return "-"
+	}
+	text := strings.Join(parts, "; ")
+	if soak > 0 {
+		text += " for " + short(time.Duration(soak))
+	}
+	return text
+}
+
+// phrase is what a gate asks for, in the words of a plan.
+func phrase(n gate.Name, s plan.Step) string {
+	switch n {
+	case gate.ControlPlane:
+		return "istiod ready"
+	case gate.Injection:
+		return "dry runs get " + s.Question.Revision
+	case gate.Tags:
+		return "tags agree"
+	case gate.CRDs:
+		return "CRDs established"
+	case gate.RolledOut:
+		return "rolled out"
+	case gate.Proxies:
+		return "in sync"
+	case gate.Served:
+		return "served"
+	case gate.Requests:
+		return "requests fine"
+	case gate.NothingRefers:
+		return "nothing refers to it"
+	case gate.Approval:
+		return "approval"
+	}
+	return string(n)
+}
+
+func undo(u plan.Undo) string {
+	switch {
+	case u.Irreversible != "":
+		return u.Irreversible
+	case u.What != "":
+		return u.What
+	}
+	return "-"
+}
+
+func footer(pl plan.Plan, next string) string {
+	if all, over := Blocking(pl.Findings); all > 0 {
+		return stopped(all, over)
+	}
+	if len(pl.Steps) == 0 {
+		return "Nothing to do: everything is on " + pl.To + " already. Nothing was changed."
+	}
+	parts := count(len(pl.Steps), "step") + ", about " + count(minutes(pl), "minute")
+	if n := approvals(pl); n > 0 {
+		parts += ", " + count(n, "approval")
+	}
+	text := parts + ". Nothing was changed."
+	if next != "" {
+		text += " Next: " + next
+	}
+	return text
+}
+
+func stopped(all, overridable int) string {
+	text := count(all, "finding") + " in the way: there is nothing to apply. Nothing was changed."
+	if overridable > 0 {
+		text += fmt.Sprintf(" %d of them may be overridden: --ignore-check CODE", overridable)
+	}
+	return text
+}
+
+func approvals(pl plan.Plan) int {
+	n := 0
+	for _, s := range pl.Steps {
+		if slices.Contains(s.Needs, gate.Approval) {
+			n++
+		}
+	}
+	return n
+}
+
+// minutes estimates how long the plan takes: what a deed of its kind took when
+// measured, and the soaks. It is for people who plan their evening, no more.
+func minutes(pl plan.Plan) int {
+	var sum time.Duration
+	pace := max(pl.Request.Pace, 1)
+	for _, s := range pl.Steps {
+		sum += time.Duration(s.Soak)
+		switch s.Kind {
+		case plan.InstallRevision:
+			sum += 40 * time.Second
+		case plan.UpgradeBase, plan.RemoveRevision:
+			sum += 15 * time.Second
+		case plan.Restart:
+			rounds := (len(s.Workloads) + pace - 1) / pace
+			sum += time.Duration(rounds) * 30 * time.Second
+		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels:
+			sum += 5 * time.Second
+		}
+	}
+	return int((sum + time.Minute - 1) / time.Minute)
+}
+
+// short writes a duration without its zero parts: 5m, 1h30m, 40s.
+func short(d time.Duration) string {
+	text := d.Round(time.Second).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,99 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/run"
+)
+
+// Open says whether the run has not come to an end.
+func Open(r run.Run) bool { return r.Phase != run.Done && r.Phase != run.Undone }
+
+// place is "5/10 restart-workloads default/details-v1": where a run stands.
+func place(r run.Run) string {
+	n := len(r.Plan.Steps)
+	if r.At < 0 || r.At >= n {
+		return fmt.Sprintf("%d/%d", min(r.At+1, n), n)
+	}
+	s := r.Plan.Steps[r.At]
+	return fmt.Sprintf("%d/%d %s %s", s.Number, n, s.Kind, s.Target)
+}
+
+// verdicts writes gates on one line: "proxies open (…), requests unknown (…)".
+func verdicts(vs []gate.Verdict) string {
+	parts := make([]string, 0, len(vs))
+	for _, v := range vs {
+		text := string(v.Gate) + " " + string(v.State)
+		if v.Reason != "" {
+			text += " (" + v.Reason + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// AwaitsApproval says whether the run stands before a step that a person must
+// approve and has not, and that step's number.
+func AwaitsApproval(r run.Run) (int, bool) {
+	if !Open(r) || r.At < 0 || r.At >= len(r.Plan.Steps) {
+		return 0, false
+	}
+	s := r.Plan.Steps[r.At]
+	if r.Phase != run.Waiting && r.HeldFrom != run.Waiting {
+		return 0, false
+	}
+	for _, n := range s.Needs {
+		if n == gate.Approval && r.Approved[s.Number] == "" {
+			return s.Number, true
+		}
+	}
+	return 0, false
+}
+
+// Next says what a person types next. holder is the process that drives the run, if any.
+func Next(r run.Run, holder string) string {
+	if !Open(r) {
+		return "serin report " + r.ID
+	}
+	if n, ok := AwaitsApproval(r); ok {
+		return fmt.Sprintf("serin approve %d (or serin rollback)", n)
+	}
+	switch {
+	case r.Phase == run.Held:
+		return "serin resume (try again), serin rollback (take everything back) or serin abort (leave it as it is)"
+	case r.Paused:
+		return "serin resume"
+	case holder == "":
+		return "serin resume: no process drives this run"
+	}
+	return "serin status -w, serin pause, serin rollback"
+}
+
+// totals adds up the requests of all steps.
+func totals(r run.Run) (int, int) {
+	sent, failed := 0, 0
+	for _, s := range r.Steps {
+		sent += s.Sent
+		failed += s.Failed
+	}
+	return sent, failed
+}
+
+func outcome(r run.Run) string {
+	switch r.Phase {
+	case run.Done:
+		return "done"
+	case run.Undone:
+		return "rolled back"
+	case run.Held:
+		return "held"
+	case run.Waiting, run.Applying, run.Proving, run.Undoing:
+		if r.Paused {
+			return "paused"
+		}
+		return strings.ToLower(string(r.Phase))
+	}
+	return string(r.Phase)
+}

@@ -1,0 +1,75 @@
+package bookinfo
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Mesh is what Install puts on a cluster.
+type Mesh struct {
+	Charts  string // Helm repository or directory
+	Version string // of Istio
+	App     Options
+	Values  map[string]any // of the istiod release, over the lab's
+}
+
+// IstiodValues are the values the lab's meshes are installed with: small
+// requests, and a mesh configuration of the user's that an upgrade must carry over.
+func IstiodValues() map[string]any {
+	return map[string]any{
+		"pilot": map[string]any{
+			"resources": map[string]any{"requests": map[string]any{"cpu": "50m", "memory": "128Mi"}},
+		},
+		"meshConfig": map[string]any{"accessLogFile": "/dev/stdout"},
+	}
+}
+
+// GatewayValues are the values of the ingress gateway's release.
+func GatewayValues() map[string]any {
+	return map[string]any{
+		"autoscaling": map[string]any{"enabled": false},
+		"resources":   map[string]any{"requests": map[string]any{"cpu": "10m", "memory": "40Mi"}},
+	}
+}
+
+// Install installs Istio by Helm as the default revision (istio-base, istiod),
+// an ingress gateway (istio-ingress) and the sample, and waits until all is available.
+func Install(ctx context.Context, cfg *rest.Config, m Mesh) error {
+	helm := istio.NewHelm(cfg, istio.NewCharts(m.Charts))
+	values := IstiodValues()
+	for k, v := range m.Values {
+		values[k] = v
+	}
+	releases := []mesh.Release{
+		{Namespace: "istio-system", Name: "istio-base", Chart: "base", Version: m.Version, Values: map[string]any{"defaultRevision": "default"}},
+		{Namespace: "istio-system", Name: "istiod", Chart: "istiod", Version: m.Version, Values: values},
+		{Namespace: Gateway, Name: Gateway, Chart: "gateway", Version: m.Version, Values: GatewayValues()},
+	}
+	for _, r := range releases {
+		if err := helm.Install(ctx, r, ""); err != nil {
+			return fmt.Errorf("installing Istio %s: %w", m.Version, err)
+		}
+		if r.Name != "istio-base" { // the gateway's pod is injected by istiod, which must be there first
+			if err := WaitReady(ctx, cfg, r.Namespace); err != nil {
+				return err
+			}
+		}
+	}
+	objects, err := Objects(m.App)
+	if err != nil {
+		return err
+	}
+	if err := Apply(ctx, cfg, objects); err != nil {
+		return err
+	}
+	ns := m.App.Namespace
+	if ns == "" {
+		ns = "default"
+	}
+	return WaitReady(ctx, cfg, ns)
+}

@@ -1,0 +1,88 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Fault is a thing that goes wrong on demand: its name and its arguments.
+type Fault struct {
+	Name string
+	Args []string
+}
+
+// faultKind is one kind of fault: what it takes and what it does.
+type faultKind struct {
+	name, usage string
+	args        int
+	do          func(ctx context.Context, l *Lab, args []string) error
+}
+
+// faults are all kinds. A pod or workload is named namespace/name.
+func faults() []faultKind {
+	pod := func(f func(l *Lab, ns, name string) error) func(context.Context, *Lab, []string) error {
+		return func(_ context.Context, l *Lab, args []string) error {
+			ns, name, ok := strings.Cut(args[0], "/")
+			if !ok {
+				return fmt.Errorf("reading %q: want namespace/name", args[0])
+			}
+			return f(l, ns, name)
+		}
+	}
+	return []faultKind{
+		{"kill-istiod", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.KillIstiod(ns, n) })},
+		{"stop-pushing", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, true) })},
+		{"push-again", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, false) })},
+		{"webhook-gone", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, true) })},
+		{"webhook-back", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, false) })},
+		{"stall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, true); return nil })},
+		{"unstall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, false); return nil })},
+		{"fail-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.FailNew(ns, n, true); return nil })},
+		{"mend-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.FailNew(ns, n, false); return nil })},
+		{"reject", "NAMESPACE/POD TYPE-URL", 2, func(_ context.Context, l *Lab, args []string) error {
+			ns, name, _ := strings.Cut(args[0], "/")
+			return l.kubelet.Reject(ns, name, args[1])
+		}},
+		{"apiserver-pause", "DURATION", 1, lasting(func(ctx context.Context, l *Lab, d time.Duration) error { return l.cluster.Pause(ctx, d) })},
+		{"apiserver-gone", "DURATION", 1, lasting(func(_ context.Context, l *Lab, d time.Duration) error { return l.cluster.Outage(l.life, d) })},
+	}
+}
+
+func lasting(f func(ctx context.Context, l *Lab, d time.Duration) error) func(context.Context, *Lab, []string) error {
+	return func(ctx context.Context, l *Lab, args []string) error {
+		d, err := time.ParseDuration(args[0])
+		if err != nil {
+			return fmt.Errorf("reading how long: %w", err)
+		}
+		return f(ctx, l, d)
+	}
+}
+
+// FaultUsage is a line for each kind of fault.
+func FaultUsage() string {
+	var b strings.Builder
+	for _, k := range faults() {
+		fmt.Fprintf(&b, "  %-16s %s\n", k.name, k.usage)
+	}
+	return b.String()
+}
+
+// Fault makes f happen; a fault that lasts returns when it is over.
+func (l *Lab) Fault(ctx context.Context, f Fault) error {
+	kinds := faults()
+	i := slices.IndexFunc(kinds, func(k faultKind) bool { return k.name == f.Name })
+	if i < 0 {
+		return fmt.Errorf("finding the fault %q: there are\n%s", f.Name, FaultUsage())
+	}
+	if len(f.Args) != kinds[i].args {
+		return fmt.Errorf("reading the fault: want %s %s", f.Name, kinds[i].usage)
+	}
+	l.say("fault: %s %s", f.Name, strings.Join(f.Args, " "))
+	if err := kinds[i].do(ctx, l, f.Args); err != nil {
+		return fmt.Errorf("causing %s: %w", f.Name, err)
+	}
+	return nil
+}

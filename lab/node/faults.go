@@ -1,0 +1,108 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/serin-mesh/serin/lab/fabric"
+)
+
+// KillIstiod kills the process of an istiod pod; the kubelet restarts it.
+func (k *Kubelet) KillIstiod(namespace, pod string) error {
+	i, err := k.istiod(namespace, pod)
+	if err != nil {
+		return err
+	}
+	i.kill()
+	return nil
+}
+
+// StopPushing makes an istiod send nothing to proxies, until it is lifted or the
+// pod is gone.
+func (k *Kubelet) StopPushing(namespace, pod string, on bool) error { //nolint:revive // a switch, not a mode
+	i, err := k.istiod(namespace, pod)
+	if err != nil {
+		return err
+	}
+	i.silent.Store(on)
+	return nil
+}
+
+// DropWebhook makes an istiod's webhook port refuse connections.
+func (k *Kubelet) DropWebhook(namespace, pod string, on bool) error { //nolint:revive // a switch, not a mode
+	i, err := k.istiod(namespace, pod)
+	if err != nil {
+		return err
+	}
+	i.hookOff.Store(on)
+	return nil
+}
+
+func (k *Kubelet) istiod(namespace, pod string) (*istiod, error) {
+	w := k.find(namespace, pod)
+	if w == nil {
+		return nil, fmt.Errorf("finding pod %s/%s: no such pod", namespace, pod)
+	}
+	for _, s := range w.slots {
+		if i, ok := s.get().(*istiod); ok {
+			return i, nil
+		}
+	}
+	return nil, fmt.Errorf("finding the istiod of pod %s/%s: it runs none", namespace, pod)
+}
+
+// Stall keeps new pods of a workload from becoming ready, until it is lifted.
+func (k *Kubelet) Stall(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if on {
+		k.stalls[namespace+"/"+workload] = true
+		return
+	}
+	delete(k.stalls, namespace+"/"+workload)
+}
+
+// Reject makes a pod's proxy reject every further push of a type.
+func (k *Kubelet) Reject(namespace, pod, typeURL string) error {
+	w := k.find(namespace, pod)
+	if w == nil {
+		return fmt.Errorf("finding pod %s/%s: no such pod", namespace, pod)
+	}
+	p := w.proxy()
+	if p == nil {
+		return fmt.Errorf("finding the proxy of pod %s/%s: it runs none", namespace, pod)
+	}
+	p.Reject(typeURL)
+	return nil
+}
+
+// FailNew makes the apps of a workload's new pods answer 500, until it is lifted,
+// which mends those that fail.
+func (k *Kubelet) FailNew(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at := namespace + "/" + workload
+	if on {
+		k.failing[at] = true
+		return
+	}
+	delete(k.failing, at)
+	for _, w := range k.workers {
+		if w.failing != at {
+			continue
+		}
+		for _, s := range w.slots {
+			if c, ok := s.get().(*appContainer); ok {
+				c.Fail(false)
+			}
+		}
+	}
+}
+
+// fails says whether a failure of apps lasts.
+func (k *Kubelet) fails(at string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return at != "" && k.failing[at]
+}
+
+var _ fabric.PodNet = (*worker)(nil)

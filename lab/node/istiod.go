@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/serin-mesh/serin/lab/cluster"
+	"github.com/serin-mesh/serin/lab/fabric"
+)
+
+// Ports of istiod.
+const (
+	portHTTP     = 8080
+	portXDS      = 15010
+	portXDSTLS   = 15012
+	portMonitor  = 15014
+	portWebhooks = 15017
+	portCtrlZ    = 9876
+)
+
+// istiodPorts are istiod's ports and the flags that move them to loopback.
+func istiodPorts() []struct {
+	port int
+	flag string
+} {
+	return []struct {
+		port int
+		flag string
+	}{
+		{portHTTP, "--httpAddr"}, {portXDS, "--grpcAddr"}, {portXDSTLS, "--secureGRPCAddr"},
+		{portMonitor, "--monitoringAddr"}, {portWebhooks, "--httpsAddr"}, {portCtrlZ, "--ctrlz_port"},
+	}
+}
+
+// istiod is the real pilot-discovery of a release.
+type istiod struct {
+	cmd   cluster.Command
+	ports map[int]int // of the pod -> on loopback
+	probe *probe
+
+	mu   sync.Mutex
+	proc *cluster.Process
+
+	silent  atomic.Bool // a fault: nothing is sent to proxies
+	hookOff atomic.Bool // a fault: the webhook port refuses
+}
+
+// makeIstiod prepares an istiod: its files, its kubeconfig, its ports.
+func (w *worker) makeIstiod(ctx context.Context, s *slot, pod *corev1.Pod, version string, env map[string]string) (runnable, error) { //nolint:revive // all five are the container
+	program, err := w.k.opts.Pilot(ctx, version)
+	if err != nil {
+		return nil, fmt.Errorf("pulling image %s: %w", s.spec.Image, err)
+	}
+	dir := filepath.Join(w.k.opts.Dir, pod.Namespace+"_"+pod.Name)
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("clearing the pod's directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("making the pod's directory: %w", err)
+	}
+	if err := w.mount(ctx, pod, s.spec, dir); err != nil {
+		return nil, err
+	}
+	token, err := w.token(ctx, pod, "", 7*24*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	if err := cluster.WriteKubeconfig(kubeconfig, w.k.opts.Server, token, w.k.opts.CA); err != nil {
+		return nil, fmt.Errorf("writing istiod's kubeconfig: %w", err)
+	}
+	i := &istiod{ports: map[int]int{}}
+	free, err := cluster.FreePorts(ctx, len(istiodPorts()))
+	if err != nil {
+		return nil, fmt.Errorf("finding ports for istiod: %w", err)
+	}
+	var args []string
+	for _, a := range s.spec.Args {
+		args = append(args, expand(a, env))
+	}
+	args = append(args, "--kubeconfig="+kubeconfig) // the flags below repeat the chart's: the last one counts
+	for n, p := range istiodPorts() {
+		i.ports[p.port] = free[n]
+		at := fmt.Sprintf("127.0.0.1:%d", free[n])
+		if p.port == portCtrlZ {
+			at = fmt.Sprint(free[n])
+		}
+		args = append(args, p.flag+"="+at)
+	}
+	environ := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	for _, k := range sortedKeys(env) {
+		environ = append(environ, k+"="+env[k])
+	}
+	i.cmd = cluster.Command{Path: program, Args: args, Env: environ, Dir: dir, Log: s.log}
+	i.probe = newProbe(s.spec.ReadinessProbe, i.ask)
+	return i, nil
+}
+
+// Run implements runnable.
+func (i *istiod) Run(ctx context.Context) error {
+	p, err := cluster.Run(ctx, i.cmd)
+	if err != nil {
+		return fmt.Errorf("starting istiod: %w", err)
+	}
+	i.mu.Lock()
+	i.proc = p
+	i.mu.Unlock()
+	<-p.Done()
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("running istiod: %w", err)
+	}
+	return nil
+}
+
+func (i *istiod) process() *cluster.Process {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.proc
+}
+
+// Terminate implements runnable.
+func (i *istiod) Terminate() {
+	if p := i.process(); p != nil {
+		p.Terminate()
+	}
+}
+
+// Ready implements runnable.
+func (i *istiod) Ready() bool { return i.probe.answer() }
+
+func (i *istiod) ask() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/ready", i.ports[portHTTP]), nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// Accept implements runnable: the connection goes on to the process.
+func (i *istiod) Accept(port int, c net.Conn) bool {
+	local, ok := i.ports[port]
+	if !ok || port == portWebhooks && i.hookOff.Load() {
+		return false
+	}
+	up, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", local))
+	if err != nil {
+		return false
+	}
+	if port == portXDS || port == portXDSTLS {
+		go fabric.Splice(c, &hushed{Conn: up, i: i})
+		return true
+	}
+	go fabric.Splice(c, up)
+	return true
+}
+
+// hushed is a connection to an istiod that can be made to say nothing.
+type hushed struct {
+	net.Conn
+	i *istiod
+}
+
+// Read waits while the fault lasts, so that what istiod sends is late, not lost.
+func (h *hushed) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	for h.i.silent.Load() && err == nil && !h.i.dead() {
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // a fault that lasts until it is lifted
+	}
+	if err != nil {
+		return n, err //nolint:wrapcheck // io.EOF must stay io.EOF
+	}
+	return n, nil
+}
+
+// CloseWrite keeps half-closing possible.
+func (h *hushed) CloseWrite() error {
+	if t, ok := h.Conn.(*net.TCPConn); ok {
+		return t.CloseWrite() //nolint:wrapcheck // this is the TCP connection's own
+	}
+	return h.Close()
+}
+
+func (i *istiod) dead() bool {
+	p := i.process()
+	return p == nil || p.Exited()
+}
+
+// kill is a fault: the process dies as by the kernel's out-of-memory killer.
+func (i *istiod) kill() {
+	if p := i.process(); p != nil {
+		p.Signal(syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,93 @@
+package test_test
+
+import (
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The main job: 1.27.0 to 1.29.1 with traffic running. S-3, S-7, S-17, S-54.
+func TestUpgrade_losesNoRequest(t *testing.T) {
+	w := newWorld(t, "1.27.0", "1.29.1")
+	file := w.plan("1.29.1")
+	w.run(0, "apply", file, "--approve")
+	w.lost()
+
+	s := w.snapshot()
+	if len(s.ControlPlanes) != 1 || s.ControlPlanes[0].Revision != "1-29-1" || s.ControlPlanes[0].Version != "1.29.1" {
+		t.Errorf("control planes after the upgrade: %+v", s.ControlPlanes)
+	}
+	for _, p := range s.Pods {
+		if !p.Leaving && (p.Revision != "1-29-1" || p.Version != "1.29.1") {
+			t.Errorf("pod %s/%s is on %s %s", p.Namespace, p.Name, p.Revision, p.Version)
+		}
+	}
+	if got := w.namespaceLabels("default"); got["istio-injection"] != "enabled" || got["istio.io/rev"] != "" {
+		t.Errorf("S-7: labels that name istio-injection end as they began, got %v", got)
+	}
+	for _, r := range s.Releases {
+		if r.Chart != "gateway" && r.Version != "1.29.1" || r.Status != "deployed" {
+			t.Errorf("helm list would say %s %s-%s %s", r.Name, r.Chart, r.Version, r.Status)
+		}
+	}
+	tags := w.istioctl("1.29.1", "tag", "list")
+	if !regexp.MustCompile(`(?m)^default\s+1-29-1\b`).MatchString(tags) {
+		t.Errorf("istioctl tag list:\n%s", tags)
+	}
+	status := w.istioctl("1.29.1", "proxy-status", "--revision", "1-29-1")
+	for _, app := range []string{"details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1", "istio-ingress"} {
+		if !strings.Contains(status, app) {
+			t.Errorf("istioctl proxy-status does not know %s:\n%s", app, status)
+		}
+	}
+	w.run(0, "report")
+}
+
+// Taken back after the workloads moved: everything as before, nothing lost. S-48, S-51.
+func TestRollback_leavesEverythingAsBefore(t *testing.T) {
+	w := newWorld(t, "1.27.0", "1.29.1")
+	before := w.snapshot()
+	file := w.plan("1.29.1")
+	w.run(4, "apply", file) // waits for approval of the removal: everything before it is done
+	w.run(5, "rollback")
+	w.lost()
+	if d := cmp.Diff(settle(before), settle(w.snapshot())); d != "" {
+		t.Errorf("S-51: not as before (-before +after):\n%s", d)
+	}
+	for _, p := range w.snapshot().Pods {
+		if !p.Leaving && p.Version != "1.27.0" {
+			t.Errorf("pod %s/%s is on %s %s", p.Namespace, p.Name, p.Revision, p.Version)
+		}
+	}
+}
+
+// Killed in the middle of a restart and started again, it goes on. S-49.
+func TestKill_isResumed(t *testing.T) {
+	w := newWorld(t, "1.27.0", "1.29.1")
+	file := w.plan("1.29.1")
+	for i, after := range []time.Duration{3 * time.Second, 12 * time.Second, 9 * time.Second} {
+		cmd := w.command("apply", file, "--approve")
+		cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		kill := time.AfterFunc(after, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
+		err := cmd.Wait()
+		kill.Stop()
+		t.Logf("life %d ended: %v", i+1, err)
+		if err == nil {
+			break
+		}
+	}
+	w.run(0, "apply", file, "--approve")
+	w.lost()
+	for _, p := range w.snapshot().Pods {
+		if !p.Leaving && p.Version != "1.29.1" {
+			t.Errorf("pod %s/%s is on %s %s", p.Namespace, p.Name, p.Revision, p.Version)
+		}
+	}
+}

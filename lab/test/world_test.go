@@ -1,0 +1,198 @@
+package test_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/lab"
+	"github.com/serin-mesh/serin/lab/bookinfo"
+	"github.com/serin-mesh/serin/lab/load"
+	"sigs.k8s.io/yaml"
+)
+
+// world is a lab with Istio and bookinfo on it, under load.
+type world struct {
+	t       *testing.T
+	lab     *lab.Lab
+	serin   string
+	cfg     *rest.Config
+	kube    kubernetes.Interface
+	address string
+	load    *load.Counter
+	stop    context.CancelFunc
+}
+
+// newWorld starts a lab with Istio of the given version, by Helm as the default
+// revision, and a load of 50 requests a second on new connections.
+func newWorld(t *testing.T, version string, also ...string) *world {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the lab: not in -short")
+	}
+	ctx := t.Context()
+	l, err := lab.Start(ctx, lab.Options{Dir: t.TempDir(), Istio: append([]string{version}, also...), Log: t.Output()})
+	if err != nil {
+		t.Fatalf("starting the lab: %v", err)
+	}
+	t.Cleanup(l.Close)
+	cfg, err := clientcmd.BuildConfigFromFlags("", l.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, lab: l, serin: binary(t), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
+	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if err := bookinfo.Install(setup, cfg, bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: bookinfo.Options{Drain: 5 * time.Second}}); err != nil {
+		t.Fatalf("installing the mesh: %v", err)
+	}
+	if w.address, err = bookinfo.Address(setup, cfg); err != nil {
+		t.Fatal(err)
+	}
+	loadCtx, stop := context.WithCancel(context.Background())
+	w.stop = stop
+	t.Cleanup(stop)
+	w.load = load.Run(loadCtx, load.Config{URL: "http://" + w.address + bookinfo.Path, Host: bookinfo.Host, Rate: 50, Fresh: true})
+	return w
+}
+
+// binary is the serin that make test built, or one built here.
+func binary(t *testing.T) string {
+	t.Helper()
+	if b := os.Getenv("SERIN_BIN"); b != "" {
+		return b
+	}
+	b := filepath.Join(t.TempDir(), "serin")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", b, "./cmd/serin")
+	cmd.Dir = "../.."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building serin: %v\n%s", err, out)
+	}
+	return b
+}
+
+// command is a serin that has not been started.
+func (w *world) command(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(w.t.Context(), w.serin, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.lab.Kubeconfig())
+	return cmd
+}
+
+// run runs serin and wants an exit code.
+func (w *world) run(code int, args ...string) string {
+	w.t.Helper()
+	var out, talk bytes.Buffer
+	cmd := w.command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &talk
+	err := cmd.Run()
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		w.t.Fatalf("serin %s: exit code %d (%v), want %d\n%s%s", strings.Join(args, " "), got, err, code, out.String(), talk.String())
+	}
+	w.t.Logf("serin %s\n%s%s", strings.Join(args, " "), out.String(), talk.String())
+	return out.String()
+}
+
+// plan writes the usual plan file and returns its path.
+func (w *world) plan(to string, more ...string) string {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "plan.yaml")
+	w.run(0, append([]string{
+		"plan", "--to", to, "--charts", w.lab.ChartRepo(), "--soak", "2s", "--min-served", "5",
+		"--probe-url", "http://" + w.address + bookinfo.Path, "--probe-host", bookinfo.Host, "-o", file,
+	}, more...)...)
+	return file
+}
+
+// lost ends the load and wants no request to have failed.
+func (w *world) lost() {
+	w.t.Helper()
+	w.stop()
+	w.load.Wait()
+	s := w.load.Snapshot()
+	w.t.Logf("requests: sent %d failed %d p50 %s p99 %s", s.Sent, s.Failed, s.P50, s.P99)
+	if s.Sent < 100 {
+		w.t.Errorf("only %d requests were sent: the test proves nothing", s.Sent)
+	}
+	for i, f := range s.Failures {
+		if i == 5 {
+			break
+		}
+		w.t.Errorf("request lost at %s: %s", f.At.Format(time.TimeOnly), f.Cause)
+	}
+	if s.Failed > 0 {
+		w.t.Fatalf("%d of %d requests lost", s.Failed, s.Sent)
+	}
+}
+
+// snapshot is what serin sees.
+func (w *world) snapshot() mesh.Snapshot {
+	w.t.Helper()
+	var s mesh.Snapshot
+	if err := yaml.Unmarshal([]byte(w.run(0, "snapshot")), &s); err != nil {
+		w.t.Fatalf("reading the snapshot: %v", err)
+	}
+	return s
+}
+
+// istioctl runs the istioctl of a release against the lab.
+func (w *world) istioctl(version string, args ...string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), w.lab.Istioctl(version), append(args, "--kubeconfig", w.lab.Kubeconfig())...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("istioctl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// settle makes a snapshot comparable: what S-51 lets differ is taken out.
+func settle(s mesh.Snapshot) string {
+	s = s.Clone()
+	s.CRDs = nil
+	s.Pods = nil
+	for i := range s.Injectors {
+		for j := range s.Injectors[i].Webhooks {
+			s.Injectors[i].Webhooks[j].CABundle = true
+		}
+	}
+	for i := range s.Validators {
+		s.Validators[i].FailurePolicy = ""
+	}
+	for i := range s.Workloads {
+		s.Workloads[i].Ready, s.Workloads[i].Settled = 0, true
+		if s.Workloads[i].Budget != nil {
+			s.Workloads[i].Budget.DisruptionsAllowed = 0
+		}
+	}
+	for i := range s.Releases {
+		if s.Releases[i].Chart == "base" { // CRDs are additive: the chart that brought them stays
+			s.Releases[i].Version = ""
+		}
+	}
+	b, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func (w *world) namespaceLabels(name string) map[string]string {
+	w.t.Helper()
+	ns, err := w.kube.CoreV1().Namespaces().Get(w.t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ns.Labels
+}
