@@ -1,7 +1,7 @@
-// Package cluster is the adapter to Kubernetes: a Reader that turns what is
-// there into a mesh.Snapshot, and a Writer that carries out the steps of a plan
-// and takes them back, a deed a file.
+// Package cluster is the adapter to Kubernetes: a Reader that observes a mesh and
+// a Writer that carries out the steps of a plan, a deed a file.
 //
-// It must not decide: what to do is in the step, whether it worked is a gate's.
-// Start reading at Reader.Observe and Writer.Apply.
+// It decides nothing: what to do comes in steps, whether it went well is for
+// gates. Helm it reaches through Releases, so that it need not know it.
+// Start reading at Reader.Observe and at Writer.Apply.
 package cluster

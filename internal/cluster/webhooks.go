@@ -10,64 +10,94 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-// injectorSuffix ends the name of every entry that injects (R§1.1).
-const injectorSuffix = "sidecar-injector.istio.io"
+// Entries of Istio's webhooks end like this (R§1.1, R§5).
+const (
+	injectorSuffix  = "sidecar-injector.istio.io"
+	validatorSuffix = "validation.istio.io"
+)
 
-func (r *Reader) injectors(ctx context.Context, s *mesh.Snapshot) error {
-	list, err := r.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{LabelSelector: mesh.RevLabel})
-	if err != nil {
-		return listing("mutatingwebhookconfigurations.admissionregistration.k8s.io", err)
-	}
-	for _, c := range list.Items {
-		in := mesh.Injector{Name: c.Name, Revision: c.Labels[mesh.RevLabel], Tag: c.Labels[mesh.TagLabel], Owner: ownerOf(c.ObjectMeta)}
-		for _, w := range c.Webhooks {
-			if !strings.HasSuffix(w.Name, injectorSuffix) {
-				continue
+func (r *Reader) injectors(ctx context.Context, f *facts) error {
+	client := r.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	return each(ctx, "mutatingwebhookconfigurations", metav1.ListOptions{LabelSelector: mesh.RevLabel}, client.List, func(l *admissionv1.MutatingWebhookConfigurationList) {
+		for _, m := range l.Items {
+			if isInjector(m) {
+				f.injectors = append(f.injectors, injectorOf(m))
 			}
-			in.Webhooks = append(in.Webhooks, mesh.Webhook{
-				Name: w.Name, Service: target(w.ClientConfig), CABundle: len(w.ClientConfig.CABundle) > 0,
-				NamespaceSelector: selector(w.NamespaceSelector), ObjectSelector: selector(w.ObjectSelector),
-			})
 		}
-		if len(in.Webhooks) > 0 {
-			s.Injectors = append(s.Injectors, in)
-		}
-	}
-	return nil
+	})
 }
 
-func (r *Reader) validators(ctx context.Context, s *mesh.Snapshot) error {
-	list, err := r.kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{LabelSelector: mesh.RevLabel})
-	if err != nil {
-		return listing("validatingwebhookconfigurations.admissionregistration.k8s.io", err)
+func (r *Reader) validators(ctx context.Context, f *facts) error {
+	client := r.Kube.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	return each(ctx, "validatingwebhookconfigurations", metav1.ListOptions{LabelSelector: mesh.RevLabel}, client.List, func(l *admissionv1.ValidatingWebhookConfigurationList) {
+		for _, v := range l.Items {
+			if isValidator(v) {
+				f.validators = append(f.validators, validatorOf(v))
+			}
+		}
+	})
+}
+
+// isInjector tells Istio's injectors from a mere claim: a configuration with the
+// label and no entries of the injector injects nothing.
+func isInjector(m admissionv1.MutatingWebhookConfiguration) bool {
+	for _, w := range m.Webhooks {
+		if strings.HasSuffix(w.Name, injectorSuffix) {
+			return true
+		}
 	}
-	for _, c := range list.Items {
-		if len(c.Webhooks) == 0 {
+	return false
+}
+
+func isValidator(v admissionv1.ValidatingWebhookConfiguration) bool {
+	for _, w := range v.Webhooks {
+		if strings.HasSuffix(w.Name, validatorSuffix) {
+			return true
+		}
+	}
+	return false
+}
+
+func injectorOf(m admissionv1.MutatingWebhookConfiguration) mesh.Injector {
+	in := mesh.Injector{Name: m.Name, Revision: m.Labels[mesh.RevLabel], Tag: m.Labels[mesh.TagLabel], Owner: ownerOf(&m)}
+	for _, w := range m.Webhooks {
+		if !strings.HasSuffix(w.Name, injectorSuffix) {
 			continue
 		}
-		v := mesh.Validator{
-			Name: c.Name, Revision: c.Labels[mesh.RevLabel], Tag: c.Labels[mesh.TagLabel],
-			Service: target(c.Webhooks[0].ClientConfig), Owner: ownerOf(c.ObjectMeta),
-		}
-		if p := c.Webhooks[0].FailurePolicy; p != nil {
-			v.FailurePolicy = string(*p)
-		}
-		s.Validators = append(s.Validators, v)
+		in.Webhooks = append(in.Webhooks, mesh.Webhook{
+			Name: w.Name, Service: calls(w.ClientConfig), CABundle: len(w.ClientConfig.CABundle) > 0,
+			NamespaceSelector: selectorOf(w.NamespaceSelector), ObjectSelector: selectorOf(w.ObjectSelector),
+		})
 	}
-	return nil
+	return in
 }
 
-func target(c admissionv1.WebhookClientConfig) string {
-	if c.Service != nil {
-		return c.Service.Namespace + "/" + c.Service.Name
+func validatorOf(v admissionv1.ValidatingWebhookConfiguration) mesh.Validator {
+	out := mesh.Validator{Name: v.Name, Revision: v.Labels[mesh.RevLabel], Tag: v.Labels[mesh.TagLabel], Owner: ownerOf(&v)}
+	for _, w := range v.Webhooks {
+		if !strings.HasSuffix(w.Name, validatorSuffix) {
+			continue
+		}
+		out.Service = calls(w.ClientConfig)
+		if w.FailurePolicy != nil {
+			out.FailurePolicy = string(*w.FailurePolicy)
+		}
 	}
-	if c.URL != nil {
+	return out
+}
+
+// calls names what a webhook calls: a Service by namespace/name, else the URL.
+func calls(c admissionv1.WebhookClientConfig) string {
+	switch {
+	case c.Service != nil:
+		return c.Service.Namespace + "/" + c.Service.Name
+	case c.URL != nil:
 		return *c.URL
 	}
 	return ""
 }
 
-func selector(s *metav1.LabelSelector) mesh.Selector {
+func selectorOf(s *metav1.LabelSelector) mesh.Selector {
 	if s == nil {
 		return mesh.Selector{}
 	}
@@ -78,7 +108,8 @@ func selector(s *metav1.LabelSelector) mesh.Selector {
 	return out
 }
 
-// labelSelector is the inverse of selector.
+// labelSelector is the inverse of selectorOf. The API server makes an absent
+// selector an empty one, so that nothing is lost.
 func labelSelector(s mesh.Selector) *metav1.LabelSelector {
 	out := &metav1.LabelSelector{MatchLabels: s.MatchLabels}
 	for _, e := range s.MatchExpressions {

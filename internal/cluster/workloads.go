@@ -2,66 +2,131 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
-	"maps"
-	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-// workloads is what was listed of applications, before it is known who injects them.
-type workloads struct {
-	all      []mesh.Workload
-	labels   []map[string]string // of each one's pod template, all of them
-	pods     []mesh.Pod
-	owners   map[string]mesh.Ref // ReplicaSet namespace/name -> its Deployment
-	services []corev1.Service
-	budgets  []policyv1.PodDisruptionBudget
+// set is a Deployment, StatefulSet or DaemonSet, before it is known whether it matters.
+type set struct {
+	mesh.Workload
+	template corev1.PodTemplateSpec
 }
 
-func (r *Reader) applications(ctx context.Context, w *workloads) error {
-	var deployments, sets, daemons []mesh.Workload
-	w.owners = map[string]mesh.Ref{}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.deployments(ctx, &deployments) })
-	g.Go(func() error { return r.statefulSets(ctx, &sets) })
-	g.Go(func() error { return r.daemonSets(ctx, &daemons) })
-	g.Go(func() error { return r.replicaSets(ctx, w) })
-	g.Go(func() error { return r.podsOf(ctx, w) })
-	g.Go(func() error {
-		list, err := r.kube.CoreV1().Services("").List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return listing("services", err)
+func (r *Reader) deployments(ctx context.Context, f *facts) error {
+	return each(ctx, "deployments.apps", metav1.ListOptions{}, r.Kube.AppsV1().Deployments("").List, func(l *appsv1.DeploymentList) {
+		for i := range l.Items {
+			d := &l.Items[i]
+			f.deployments = append(f.deployments, deploymentOf(d))
+			if d.Labels["app"] == "istiod" && d.Spec.Template.Labels["app"] == "istiod" {
+				f.controlPlanes = append(f.controlPlanes, controlPlaneOf(d))
+			}
 		}
-		w.services = list.Items
-		return nil
 	})
-	g.Go(func() error {
-		list, err := r.kube.PolicyV1().PodDisruptionBudgets("").List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return listing("poddisruptionbudgets.policy", err)
+}
+
+func (r *Reader) statefulSets(ctx context.Context, f *facts) error {
+	return each(ctx, "statefulsets.apps", metav1.ListOptions{}, r.Kube.AppsV1().StatefulSets("").List, func(l *appsv1.StatefulSetList) {
+		for i := range l.Items {
+			f.statefulSets = append(f.statefulSets, statefulSetOf(&l.Items[i]))
 		}
-		w.budgets = list.Items
-		return nil
 	})
-	if err := g.Wait(); err != nil {
-		return err
+}
+
+func (r *Reader) daemonSets(ctx context.Context, f *facts) error {
+	return each(ctx, "daemonsets.apps", metav1.ListOptions{}, r.Kube.AppsV1().DaemonSets("").List, func(l *appsv1.DaemonSetList) {
+		for i := range l.Items {
+			d := &l.Items[i]
+			if s, ok := singletonOf(d); ok {
+				f.singletons = append(f.singletons, s)
+				continue
+			}
+			f.daemonSets = append(f.daemonSets, daemonSetOf(d))
+		}
+	})
+}
+
+func (r *Reader) budgets(ctx context.Context, f *facts) error {
+	return each(ctx, "poddisruptionbudgets.policy", metav1.ListOptions{}, r.Kube.PolicyV1().PodDisruptionBudgets("").List, func(l *policyv1.PodDisruptionBudgetList) {
+		f.budgets = append(f.budgets, l.Items...)
+	})
+}
+
+func deploymentOf(d *appsv1.Deployment) set {
+	w := workloadOf(mesh.KindDeployment, d, d.Spec.Template)
+	w.Replicas, w.Ready = int(orOne(d.Spec.Replicas)), int(d.Status.ReadyReplicas)
+	w.Strategy, w.Paused = string(d.Spec.Strategy.Type), d.Spec.Paused
+	if w.Strategy == "" {
+		w.Strategy = string(appsv1.RollingUpdateDeploymentStrategyType)
 	}
-	w.all = slices.Concat(deployments, sets, daemons)
-	return nil
+	if w.Strategy == string(appsv1.RollingUpdateDeploymentStrategyType) {
+		u := d.Spec.Strategy.RollingUpdate
+		if u == nil {
+			u = &appsv1.RollingUpdateDeployment{}
+		}
+		quarter := intstr.FromString("25%")
+		w.MaxSurge, w.MaxUnavailable = scaled(u.MaxSurge, quarter, w.Replicas, true), scaled(u.MaxUnavailable, quarter, w.Replicas, false)
+		if w.MaxSurge == 0 && w.MaxUnavailable == 0 {
+			w.MaxUnavailable = 1 // both rounded to nothing would never move: the controller takes one
+		}
+	}
+	w.Settled = deploymentSettled(d)
+	return set{Workload: w, template: d.Spec.Template}
 }
 
-func template(t corev1.PodTemplateSpec, w mesh.Workload) mesh.Workload {
-	w.TemplateLabels, w.HostNetwork = t.Labels, t.Spec.HostNetwork
+func statefulSetOf(s *appsv1.StatefulSet) set {
+	w := workloadOf(mesh.KindStatefulSet, s, s.Spec.Template)
+	w.Replicas, w.Ready = int(orOne(s.Spec.Replicas)), int(s.Status.ReadyReplicas)
+	w.Strategy = string(s.Spec.UpdateStrategy.Type)
+	if w.Strategy == "" {
+		w.Strategy = string(appsv1.RollingUpdateStatefulSetStrategyType)
+	}
+	if w.Strategy == string(appsv1.RollingUpdateStatefulSetStrategyType) {
+		w.MaxUnavailable = 1
+		if u := s.Spec.UpdateStrategy.RollingUpdate; u != nil {
+			w.MaxUnavailable = max(1, scaled(u.MaxUnavailable, intstr.FromInt32(1), w.Replicas, true))
+			if u.Partition != nil {
+				w.Partition = int(*u.Partition)
+			}
+		}
+	}
+	w.Settled = statefulSetSettled(s)
+	return set{Workload: w, template: s.Spec.Template}
+}
+
+func daemonSetOf(d *appsv1.DaemonSet) set {
+	w := workloadOf(mesh.KindDaemonSet, d, d.Spec.Template)
+	w.Replicas, w.Ready = int(d.Status.DesiredNumberScheduled), int(d.Status.NumberReady)
+	w.Strategy = string(d.Spec.UpdateStrategy.Type)
+	if w.Strategy == "" {
+		w.Strategy = string(appsv1.RollingUpdateDaemonSetStrategyType)
+	}
+	if w.Strategy == string(appsv1.RollingUpdateDaemonSetStrategyType) {
+		u := d.Spec.UpdateStrategy.RollingUpdate
+		if u == nil {
+			u = &appsv1.RollingUpdateDaemonSet{}
+		}
+		w.MaxSurge = scaled(u.MaxSurge, intstr.FromInt32(0), w.Replicas, true)
+		w.MaxUnavailable = scaled(u.MaxUnavailable, intstr.FromInt32(1), w.Replicas, true)
+		if w.MaxSurge > 0 && u.MaxUnavailable == nil {
+			w.MaxUnavailable = 0
+		}
+	}
+	w.Settled = daemonSetSettled(d)
+	return set{Workload: w, template: d.Spec.Template}
+}
+
+func workloadOf(kind mesh.WorkloadKind, o metav1.Object, t corev1.PodTemplateSpec) mesh.Workload {
+	w := mesh.Workload{
+		Ref:            mesh.Ref{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()},
+		TemplateLabels: t.Labels, HostNetwork: t.Spec.HostNetwork, Owner: ownerOf(o),
+	}
 	for k, v := range t.Annotations {
 		if strings.Contains(k, "istio.io/") {
 			if w.TemplateAnnotations == nil {
@@ -73,223 +138,77 @@ func template(t corev1.PodTemplateSpec, w mesh.Workload) mesh.Workload {
 	return w
 }
 
-func (r *Reader) deployments(ctx context.Context, out *[]mesh.Workload) error {
-	opts := metav1.ListOptions{Limit: page}
-	for {
-		list, err := r.kube.AppsV1().Deployments("").List(ctx, opts)
-		if err != nil {
-			return listing("deployments.apps", err)
-		}
-		for _, d := range list.Items {
-			*out = append(*out, deployment(d))
-		}
-		if opts.Continue = list.Continue; opts.Continue == "" {
-			return nil
-		}
-	}
-}
-
-func deployment(d appsv1.Deployment) mesh.Workload {
-	w := template(d.Spec.Template, mesh.Workload{
-		Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: d.Namespace, Name: d.Name}, Replicas: 1,
-		Ready: int(d.Status.ReadyReplicas), Strategy: string(d.Spec.Strategy.Type), Paused: d.Spec.Paused, Owner: ownerOf(d.ObjectMeta),
-	})
-	if d.Spec.Replicas != nil {
-		w.Replicas = int(*d.Spec.Replicas)
-	}
-	if u := d.Spec.Strategy.RollingUpdate; u != nil {
-		w.MaxSurge, w.MaxUnavailable = scaled(u.MaxSurge, w.Replicas, true), scaled(u.MaxUnavailable, w.Replicas, false)
-		if w.MaxSurge == 0 && w.MaxUnavailable == 0 { // Kubernetes never lets both be zero after rounding
-			w.MaxUnavailable = 1
-		}
-	}
-	st := d.Status
-	w.Settled = st.ObservedGeneration >= d.Generation && int(st.UpdatedReplicas) == w.Replicas && int(st.Replicas) == w.Replicas && int(st.AvailableReplicas) == w.Replicas
-	return w
-}
-
-func scaled(v *intstr.IntOrString, total int, up bool) int { //nolint:revive // which way Kubernetes rounds each field
+// scaled resolves a number or a percentage as the controllers do: surge rounds
+// up, and so does what may be unavailable everywhere but in a Deployment.
+func scaled(v *intstr.IntOrString, absent intstr.IntOrString, replicas int, up bool) int {
 	if v == nil {
-		return 0
+		v = &absent
 	}
-	n, err := intstr.GetScaledValueFromIntOrPercent(v, total, up)
+	n, err := intstr.GetScaledValueFromIntOrPercent(v, replicas, up)
 	if err != nil {
 		return 0
 	}
 	return n
 }
 
-func (r *Reader) statefulSets(ctx context.Context, out *[]mesh.Workload) error {
-	list, err := r.kube.AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return listing("statefulsets.apps", err)
+func orOne(n *int32) int32 {
+	if n == nil {
+		return 1
 	}
-	for _, d := range list.Items {
-		w := template(d.Spec.Template, mesh.Workload{
-			Ref: mesh.Ref{Kind: mesh.KindStatefulSet, Namespace: d.Namespace, Name: d.Name}, Replicas: 1,
-			Ready: int(d.Status.ReadyReplicas), Strategy: string(d.Spec.UpdateStrategy.Type), MaxUnavailable: 1, Owner: ownerOf(d.ObjectMeta),
-		})
-		if d.Spec.Replicas != nil {
-			w.Replicas = int(*d.Spec.Replicas)
-		}
-		if u := d.Spec.UpdateStrategy.RollingUpdate; u != nil && u.Partition != nil {
-			w.Partition = int(*u.Partition)
-		}
-		w.Settled = d.Status.ObservedGeneration >= d.Generation && d.Status.CurrentRevision == d.Status.UpdateRevision && w.Ready == w.Replicas
-		*out = append(*out, w)
-	}
-	return nil
+	return *n
 }
 
-func (r *Reader) daemonSets(ctx context.Context, out *[]mesh.Workload) error {
-	list, err := r.kube.AppsV1().DaemonSets("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return listing("daemonsets.apps", err)
-	}
-	for _, d := range list.Items {
-		w := template(d.Spec.Template, mesh.Workload{
-			Ref: mesh.Ref{Kind: mesh.KindDaemonSet, Namespace: d.Namespace, Name: d.Name}, Replicas: int(d.Status.DesiredNumberScheduled),
-			Ready: int(d.Status.NumberReady), Strategy: string(d.Spec.UpdateStrategy.Type), Owner: ownerOf(d.ObjectMeta),
-		})
-		if u := d.Spec.UpdateStrategy.RollingUpdate; u != nil {
-			w.MaxSurge, w.MaxUnavailable = scaled(u.MaxSurge, w.Replicas, true), scaled(u.MaxUnavailable, w.Replicas, true)
-		}
-		w.Settled = d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedNumberScheduled == d.Status.DesiredNumberScheduled && w.Ready == w.Replicas
-		*out = append(*out, w)
-	}
-	return nil
+func deploymentSettled(d *appsv1.Deployment) bool {
+	n, s := orOne(d.Spec.Replicas), d.Status
+	return s.ObservedGeneration >= d.Generation && s.Replicas == n && s.UpdatedReplicas == n && s.AvailableReplicas == n
 }
 
-func (r *Reader) replicaSets(ctx context.Context, w *workloads) error {
-	opts := metav1.ListOptions{Limit: page}
-	for {
-		list, err := r.kube.AppsV1().ReplicaSets("").List(ctx, opts)
-		if err != nil {
-			return listing("replicasets.apps", err)
-		}
-		for _, s := range list.Items {
-			if o := metav1.GetControllerOf(&s); o != nil && o.Kind == "Deployment" {
-				w.owners[s.Namespace+"/"+s.Name] = mesh.Ref{Kind: mesh.KindDeployment, Namespace: s.Namespace, Name: o.Name}
-			}
-		}
-		if opts.Continue = list.Continue; opts.Continue == "" {
-			return nil
-		}
+// statefulSetSettled counts a partition as settled: its pods stay by wish.
+func statefulSetSettled(s *appsv1.StatefulSet) bool {
+	n, st := orOne(s.Spec.Replicas), s.Status
+	updated := n
+	if u := s.Spec.UpdateStrategy.RollingUpdate; u != nil && u.Partition != nil {
+		updated = max(0, n-*u.Partition)
 	}
+	if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+		updated = 0
+	}
+	return st.ObservedGeneration >= s.Generation && st.Replicas == n && st.UpdatedReplicas >= updated && st.AvailableReplicas == n
 }
 
-func (r *Reader) podsOf(ctx context.Context, w *workloads) error {
-	opts := metav1.ListOptions{Limit: page}
-	for {
-		list, err := r.kube.CoreV1().Pods("").List(ctx, opts)
-		if err != nil {
-			return listing("pods", err)
-		}
-		for i := range list.Items {
-			p := &list.Items[i]
-			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
-				w.pods = append(w.pods, pod(p))
-			}
-		}
-		if opts.Continue = list.Continue; opts.Continue == "" {
-			return nil
-		}
-	}
+func daemonSetSettled(d *appsv1.DaemonSet) bool {
+	n, s := d.Status.DesiredNumberScheduled, d.Status
+	updated := d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType || s.UpdatedNumberScheduled == n
+	return s.ObservedGeneration >= d.Generation && updated && s.NumberAvailable == n
 }
 
-func pod(p *corev1.Pod) mesh.Pod {
-	out := mesh.Pod{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Leaving: p.DeletionTimestamp != nil}
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			out.Ready = c.Status == corev1.ConditionTrue
+func controlPlaneOf(d *appsv1.Deployment) mesh.ControlPlane {
+	c := mesh.ControlPlane{
+		Revision: d.Labels[mesh.RevLabel], Namespace: d.Namespace, Name: d.Name,
+		Replicas: int(orOne(d.Spec.Replicas)), Ready: int(d.Status.ReadyReplicas), Owner: ownerOf(d),
+	}
+	if c.Revision == "" {
+		c.Revision = mesh.DefaultRevision
+	}
+	for _, k := range d.Spec.Template.Spec.Containers {
+		if k.Name == "discovery" || c.Version == "" {
+			c.Version = imageVersion(k.Image)
 		}
 	}
-	if c, ok := proxyContainer(p.Spec); ok {
-		out.Version = tagOf(c.Image)
-		out.Revision = revisionOf(p)
+	if c.Version == "" { // an image by digest: what the chart says of itself
+		c.Version = d.Labels["app.kubernetes.io/version"]
 	}
-	out.Workload = mesh.Ref{Kind: mesh.KindPod, Namespace: p.Namespace, Name: p.Name}
-	if o := metav1.GetControllerOf(p); o != nil {
-		kind := mesh.WorkloadKind(o.Kind)
-		switch o.Kind {
-		case "StatefulSet", "DaemonSet", "Job", "ReplicaSet": // a ReplicaSet is looked up once all are known
-		default:
-			kind = mesh.KindOther
-		}
-		out.Workload = mesh.Ref{Kind: kind, Namespace: p.Namespace, Name: o.Name}
-	}
-	return out
+	return c
 }
 
-// revisionOf reads who injected the pod (R§1.5): the annotation, else the status.
-func revisionOf(p *corev1.Pod) string {
-	if rev := p.Annotations[mesh.RevLabel]; rev != "" {
-		return rev
+// singletonOf recognises istio-cni and ztunnel, which have no revision (R§10).
+func singletonOf(d *appsv1.DaemonSet) (mesh.Singleton, bool) {
+	if d.Name != "istio-cni-node" && d.Name != "ztunnel" && d.Spec.Template.Labels["k8s-app"] != "istio-cni-node" {
+		return mesh.Singleton{}, false
 	}
-	var st struct {
-		Revision string `json:"revision"`
+	s := mesh.Singleton{Name: d.Name}
+	if c := d.Spec.Template.Spec.Containers; len(c) > 0 {
+		s.Version = imageVersion(c[0].Image)
 	}
-	if json.Unmarshal([]byte(p.Annotations["sidecar.istio.io/status"]), &st) == nil && st.Revision != "" {
-		return st.Revision
-	}
-	return mesh.DefaultRevision
-}
-
-// into keeps what has, or would have, a proxy. It runs when the injectors are known.
-func (w *workloads) into(s *mesh.Snapshot) {
-	proxied := map[mesh.Ref]bool{}
-	for i := range w.pods {
-		p := &w.pods[i]
-		if p.Workload.Kind == "ReplicaSet" {
-			if ref, ok := w.owners[p.Namespace+"/"+p.Workload.Name]; ok {
-				p.Workload = ref
-			} else {
-				p.Workload.Kind = mesh.KindOther
-			}
-		}
-		if p.Revision != "" {
-			proxied[p.Workload] = true
-		}
-	}
-	nsLabels := map[string]map[string]string{}
-	for _, n := range s.Namespaces {
-		nsLabels[n.Name] = n.Labels
-	}
-	keep := map[mesh.Ref]bool{}
-	for _, x := range w.all {
-		injected := !x.HostNetwork && len(s.InjectorFor(nsLabels[x.Namespace], x.TemplateLabels)) > 0
-		if injected || proxied[x.Ref] {
-			keep[x.Ref] = true
-			s.Workloads = append(s.Workloads, w.surroundings(x))
-		}
-	}
-	for ref := range maps.Keys(proxied) {
-		if !keep[ref] { // bare pods, Jobs and what other controllers own
-			keep[ref] = true
-			s.Workloads = append(s.Workloads, mesh.Workload{Ref: ref, Replicas: 1, Settled: true, Owner: mesh.Owner{Kind: mesh.OwnerNone}})
-		}
-	}
-	for _, p := range w.pods {
-		if p.Revision != "" || keep[p.Workload] {
-			s.Pods = append(s.Pods, p)
-		}
-	}
-}
-
-// surroundings adds the Services and the budget that select the workload's pods.
-func (w *workloads) surroundings(x mesh.Workload) mesh.Workload {
-	set := labels.Set(x.TemplateLabels)
-	for _, svc := range w.services {
-		if svc.Namespace == x.Namespace && len(svc.Spec.Selector) > 0 && labels.SelectorFromSet(svc.Spec.Selector).Matches(set) {
-			x.Services = append(x.Services, svc.Namespace+"/"+svc.Name)
-		}
-	}
-	slices.Sort(x.Services)
-	for _, b := range w.budgets {
-		sel, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-		if b.Namespace == x.Namespace && err == nil && !sel.Empty() && sel.Matches(set) {
-			x.Budget = &mesh.Budget{Name: b.Name, DisruptionsAllowed: int(b.Status.DisruptionsAllowed)}
-		}
-	}
-	return x
+	return s, true
 }

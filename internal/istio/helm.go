@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 
 	"helm.sh/helm/v4/pkg/action"
@@ -57,7 +56,7 @@ var claimFieldManager = sync.OnceFunc(func() { kube.ManagedFieldsManager = "helm
 // action returns Helm's configuration for a namespace. It is new each time: its
 // discovery cache must not outlive a CRD upgrade.
 func (h *Helm) action(namespace string) (*action.Configuration, error) {
-	c := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
+	c := quiet()
 	if err := c.Init(&getter{cfg: h.cfg, namespace: namespace}, namespace, "secret"); err != nil {
 		return nil, fmt.Errorf("reaching Helm's storage in %s: %w", namespace, err)
 	}

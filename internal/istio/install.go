@@ -37,7 +37,7 @@ func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) erro
 		return fmt.Errorf("installing release %s/%s: there is one with another chart or other values: %w", want.Namespace, want.Name, ErrForeign)
 	case absent, again:
 	}
-	if err := h.unshared(ctx, c, ch, want, like); err != nil {
+	if err := h.unshared(ctx, c, ch, want); err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
 	in, err := h.install(c, ch, want, like)

@@ -3,6 +3,7 @@ package istio
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -23,7 +24,11 @@ func (h *Helm) render(ctx context.Context, want mesh.Release) ([]unstructured.Un
 	if err != nil {
 		return nil, err
 	}
-	return rendered(ctx, action.NewConfiguration(), ch, want)
+	return rendered(ctx, quiet(), ch, want)
+}
+
+func quiet() *action.Configuration {
+	return action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
 }
 
 // rendered renders on the client: a server-side dry run would need the release's
@@ -86,17 +91,14 @@ func identity(o unstructured.Unstructured, release string) string {
 // unshared refuses a release that would hold an object of another release of the
 // namespace (S-15): the next upgrade of either would undo the other, and the
 // removal of one would take the other's. Helm itself looks only at what is live.
-func (h *Helm) unshared(ctx context.Context, c *action.Configuration, ch *chart.Chart, want mesh.Release, like string) error {
-	objs, err := rendered(ctx, action.NewConfiguration(), ch, want)
+func (h *Helm) unshared(ctx context.Context, c *action.Configuration, ch *chart.Chart, want mesh.Release) error {
+	objs, err := rendered(ctx, quiet(), ch, want)
 	if err != nil {
 		return err
 	}
 	mine := map[string]bool{}
 	for _, o := range objs {
 		mine[identity(o, want.Namespace)] = true
-	}
-	if like == "" {
-		return nil
 	}
 	list := action.NewList(c)
 	list.StateMask = action.ListDeployed | action.ListFailed | action.ListPendingInstall | action.ListPendingUpgrade

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/serin-mesh/serin/internal/istio"
@@ -50,6 +54,11 @@ func Install(ctx context.Context, cfg *rest.Config, m Mesh) error {
 		{Namespace: "istio-system", Name: "istiod", Chart: "istiod", Version: m.Version, Values: values},
 		{Namespace: Gateway, Name: Gateway, Chart: "gateway", Version: m.Version, Values: GatewayValues()},
 	}
+	for _, ns := range []string{"istio-system", Gateway} {
+		if err := namespace(ctx, cfg, ns); err != nil {
+			return err
+		}
+	}
 	for _, r := range releases {
 		if err := helm.Install(ctx, r, ""); err != nil {
 			return fmt.Errorf("installing Istio %s: %w", m.Version, err)
@@ -72,4 +81,17 @@ func Install(ctx context.Context, cfg *rest.Config, m Mesh) error {
 		ns = "default"
 	}
 	return WaitReady(ctx, cfg, ns)
+}
+
+// namespace makes a namespace, as helm install --create-namespace does.
+func namespace(ctx context.Context, cfg *rest.Config, name string) error {
+	c, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := c.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating namespace %s: %w", name, err)
+	}
+	return nil
 }

@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+const proxyContainer = "istio-proxy"
+
+// podFact is what is kept of a pod: of 10,000 pods the objects are let go page by page.
+type podFact struct {
+	mesh.Pod
+	owner metav1.OwnerReference // its controller; Kind is empty for a bare pod
+	proxy bool
+}
+
+func (r *Reader) pods(ctx context.Context, f *facts) error {
+	return each(ctx, "pods", metav1.ListOptions{}, r.Kube.CoreV1().Pods("").List, func(l *corev1.PodList) {
+		for i := range l.Items {
+			p := &l.Items[i]
+			if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+				continue // its containers are gone: it relies on nothing
+			}
+			f.pods = append(f.pods, podOf(p))
+		}
+	})
+}
+
+func (r *Reader) replicaSets(ctx context.Context, f *facts) error {
+	f.replicaSets = map[string]metav1.OwnerReference{}
+	gvr := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
+	return r.listed(ctx, gvr, metav1.ListOptions{}, func(o metav1.PartialObjectMetadata) {
+		if ref := metav1.GetControllerOfNoCopy(&o); ref != nil {
+			f.replicaSets[o.Namespace+"/"+o.Name] = *ref
+		}
+	})
+}
+
+func podOf(p *corev1.Pod) podFact {
+	f := podFact{Pod: mesh.Pod{
+		Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Leaving: p.DeletionTimestamp != nil,
+	}}
+	if ref := metav1.GetControllerOfNoCopy(p); ref != nil {
+		f.owner = *ref
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			f.Ready = c.Status == corev1.ConditionTrue
+		}
+	}
+	c := proxyOf(p.Spec)
+	// ztunnel's container has the name too; it is no sidecar and has no revision to move (R§10).
+	if c == nil || p.Labels["app"] == "ztunnel" {
+		return f
+	}
+	f.proxy = true
+	f.Version = imageVersion(c.Image)
+	f.Revision = revisionOf(p.Annotations, c)
+	return f
+}
+
+// proxyOf finds the proxy, which is an init container where sidecars are native (R§1.5).
+func proxyOf(spec corev1.PodSpec) *corev1.Container {
+	for i := range spec.Containers {
+		if spec.Containers[i].Name == proxyContainer {
+			return &spec.Containers[i]
+		}
+	}
+	for i := range spec.InitContainers {
+		if spec.InitContainers[i].Name == proxyContainer {
+			return &spec.InitContainers[i]
+		}
+	}
+	return nil
+}
+
+// revisionOf says which revision injected the pod: its annotation, else the
+// injector's own record, else the istiod that the proxy calls (R§12).
+func revisionOf(annotations map[string]string, proxy *corev1.Container) string {
+	if rev := annotations[mesh.RevLabel]; rev != "" {
+		return rev
+	}
+	var status struct {
+		Revision string `json:"revision"`
+	}
+	if json.Unmarshal([]byte(annotations["sidecar.istio.io/status"]), &status) == nil && status.Revision != "" {
+		return status.Revision
+	}
+	for _, e := range proxy.Env {
+		if e.Name != "PROXY_CONFIG" {
+			continue
+		}
+		var c struct {
+			DiscoveryAddress string `json:"discoveryAddress"`
+		}
+		if json.Unmarshal([]byte(e.Value), &c) == nil {
+			return revisionOfHost(c.DiscoveryAddress)
+		}
+	}
+	return ""
+}
+
+// revisionOfHost reads "istiod[-rev].ns.svc:15012".
+func revisionOfHost(address string) string {
+	name, _, _ := strings.Cut(address, ".")
+	switch rest, ok := strings.CutPrefix(name, "istiod"); {
+	case !ok:
+		return ""
+	case rest == "":
+		return mesh.DefaultRevision
+	default:
+		return strings.TrimPrefix(rest, "-")
+	}
+}
+
+// imageVersion is the tag of an image without its flavour; empty when the image
+// is named by digest alone.
+func imageVersion(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	image = image[strings.LastIndex(image, "/")+1:]
+	_, tag, _ := strings.Cut(image, ":")
+	for _, flavour := range []string{"-distroless", "-debug", "-default"} {
+		tag = strings.TrimSuffix(tag, flavour)
+	}
+	return strings.TrimPrefix(tag, "v")
+}
+
+// workload says what a pod belongs to, through its ReplicaSet where it has one.
+func (f *facts) workload(p podFact) mesh.Ref {
+	ref := mesh.Ref{Namespace: p.Namespace, Name: p.owner.Name}
+	owner := p.owner
+	if owner.Kind == "ReplicaSet" {
+		if above, ok := f.replicaSets[p.Namespace+"/"+owner.Name]; ok {
+			owner = above
+		}
+		ref.Name = owner.Name
+	}
+	switch {
+	case owner.Kind == "":
+		ref.Kind, ref.Name = mesh.KindPod, p.Name
+	case owner.Kind == "Deployment" && strings.HasPrefix(owner.APIVersion, "apps/"):
+		ref.Kind = mesh.KindDeployment
+	case owner.Kind == "StatefulSet" && strings.HasPrefix(owner.APIVersion, "apps/"):
+		ref.Kind = mesh.KindStatefulSet
+	case owner.Kind == "DaemonSet" && strings.HasPrefix(owner.APIVersion, "apps/"):
+		ref.Kind = mesh.KindDaemonSet
+	case owner.Kind == "Job":
+		ref.Kind = mesh.KindJob
+	default:
+		ref.Kind = mesh.KindOther
+	}
+	return ref
+}
