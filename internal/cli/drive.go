@@ -61,9 +61,10 @@ func (a *app) drive(ctx context.Context, j Journal, r run.Run, d driving) error 
 	}
 	loop, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(ctx, func() {
+	silent := context.AfterFunc(ctx, func() {
 		_, _ = fmt.Fprintln(a.io.ErrOut, "\nstopping after the current deed; ctrl-C again ends at once, and nothing is lost then either")
-	})()
+	})
+	defer silent()
 	progress := &view.Progress{W: a.io.Out, Now: a.world.Now, Live: terminal(a.io.Out)}
 	end, err := drive.Loop(loop, a.ports(reader, drivers, j), r, func(now run.Run) {
 		progress.Show(now)

@@ -105,7 +105,7 @@ func (a *app) watch(ctx context.Context, req statusRequest) error {
 	for first := true; ; first = false {
 		s, err := a.look(ctx)
 		switch {
-		case ctx.Err() != nil:
+		case interrupted(ctx):
 			return nil
 		case err != nil && first:
 			return err
@@ -118,8 +118,8 @@ func (a *app) watch(ctx context.Context, req statusRequest) error {
 		if err != nil {
 			return err
 		}
-		if a.world.Wait(ctx, req.every) != nil {
-			return nil // the only error is that the user ended the watch
+		if !a.world.Wait(ctx, req.every) {
+			return nil
 		}
 	}
 }
@@ -148,3 +148,5 @@ func (a *app) changes(s view.Status, lost error, last string) (string, error) {
 	_, err := fmt.Fprintf(a.io.Out, "%s  %s\n", a.world.Now().Format(time.TimeOnly), now)
 	return now, err
 }
+
+func interrupted(ctx context.Context) bool { return ctx.Err() != nil }

@@ -83,7 +83,7 @@ func (w *Writer) uninstall(ctx context.Context, rev, release string) error {
 	err := poll(ctx, "the istiods of revision "+rev+" to be gone", func(ctx context.Context) (bool, string, error) {
 		list, err := w.kube.CoreV1().Pods(w.namespace).List(ctx, metav1.ListOptions{LabelSelector: sel})
 		if err != nil {
-			return false, "", listing("pods", err)
+			return false, "", asking("list", "pods", err)
 		}
 		return len(list.Items) == 0, fmt.Sprintf("%d left", len(list.Items)), nil
 	})
@@ -99,7 +99,7 @@ func (w *Writer) removeWebhooks(ctx context.Context, rev string) error {
 	api := w.kube.AdmissionregistrationV1()
 	injectors, err := api.MutatingWebhookConfigurations().List(ctx, sel)
 	if err != nil {
-		return listing("mutatingwebhookconfigurations.admissionregistration.k8s.io", err)
+		return asking("list", "mutatingwebhookconfigurations.admissionregistration.k8s.io", err)
 	}
 	for _, c := range injectors.Items {
 		if err := api.MutatingWebhookConfigurations().Delete(ctx, c.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
@@ -108,7 +108,7 @@ func (w *Writer) removeWebhooks(ctx context.Context, rev string) error {
 	}
 	validators, err := api.ValidatingWebhookConfigurations().List(ctx, sel)
 	if err != nil {
-		return listing("validatingwebhookconfigurations.admissionregistration.k8s.io", err)
+		return asking("list", "validatingwebhookconfigurations.admissionregistration.k8s.io", err)
 	}
 	for _, c := range validators.Items {
 		if c.Name == mesh.DefaultValidator {

@@ -90,7 +90,7 @@ func (w *Writer) injector(ctx context.Context, rev, tag string) (*admissionv1.Mu
 	}
 	list, err := w.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{LabelSelector: sel})
 	if err != nil {
-		return nil, listing("mutatingwebhookconfigurations.admissionregistration.k8s.io", err)
+		return nil, asking("list", "mutatingwebhookconfigurations.admissionregistration.k8s.io", err)
 	}
 	for i := range list.Items {
 		for _, h := range list.Items[i].Webhooks {

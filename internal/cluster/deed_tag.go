@@ -93,7 +93,7 @@ func (w *Writer) moveDefault(ctx context.Context, rev string, before mesh.Snapsh
 	api := w.kube.AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	own, err := api.List(ctx, metav1.ListOptions{LabelSelector: mesh.RevLabel + "=" + rev})
 	if err != nil {
-		return listing("validatingwebhookconfigurations.admissionregistration.k8s.io", err)
+		return asking("list", "validatingwebhookconfigurations.admissionregistration.k8s.io", err)
 	}
 	var to *admissionv1.WebhookClientConfig
 	for _, c := range own.Items {

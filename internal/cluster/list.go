@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,9 +22,9 @@ func each[L metav1.ListInterface](ctx context.Context, what string, opts metav1.
 	opts.Limit = page
 	for {
 		l, err := list(ctx, opts)
-		if apierrors.IsResourceExpired(err) && opts.Continue != "" {
-			// The list took longer than the history the server keeps: once more, in one piece.
-			return fmt.Errorf("listing %s: the list outlived the server's history: %w", what, err)
+		if token := staleToken(err); token != "" {
+			opts.Continue = token
+			continue
 		}
 		if err != nil {
 			return asking("list", what, err)
@@ -33,6 +34,16 @@ func each[L metav1.ListInterface](ctx context.Context, what string, opts metav1.
 			return nil
 		}
 	}
+}
+
+// staleToken is the token to go on with when a list has outlived the history that
+// the server keeps: the rest is newer than the beginning, which the next look mends.
+func staleToken(err error) string {
+	var status apierrors.APIStatus
+	if apierrors.IsResourceExpired(err) && errors.As(err, &status) {
+		return status.Status().Continue
+	}
+	return ""
 }
 
 // asking wraps an error of the API server; where the user is not permitted it

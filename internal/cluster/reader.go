@@ -34,7 +34,7 @@ func ReaderOf(c Clients, istioNamespace string) *Reader {
 // the first that fails ends it, naming what was asked and, where the user lacks
 // a permission, which.
 func (r *Reader) Observe(ctx context.Context) (mesh.Snapshot, error) {
-	var raw facts
+	raw := facts{routed: map[string]bool{}}
 	g, ctx2 := errgroup.WithContext(ctx)
 	for _, read := range []func(context.Context, *facts) error{
 		r.version, r.injectors, r.validators, r.services, r.deployments, r.statefulSets, r.daemonSets, r.namespaces,

@@ -130,6 +130,11 @@ func (b *builder) judgeRequest() {
 		for _, name := range b.strangers(w) {
 			b.find(codeWave, Mandatory, fmt.Sprintf("wave %d", i+1), name+" is not there", "mend the request's waves")
 		}
+		for _, u := range b.scope.byTag {
+			if slices.Contains(w.Workloads, u.w.Namespace+"/"+u.w.Name) {
+				b.find(codeWaveLater, Warning, fmt.Sprintf("wave %d", i+1), "workload "+u.w.String()+" follows only the tag "+u.tag+": it restarts after the tag has moved", "")
+			}
+		}
 		if w.Percent < 0 || w.Percent > 100 {
 			b.find(codeWave, Mandatory, fmt.Sprintf("wave %d", i+1), fmt.Sprintf("%d is no percentage", w.Percent), "mend the request's waves")
 		}

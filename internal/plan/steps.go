@@ -210,32 +210,10 @@ func (b *builder) moveTag(tag string) {
 	})
 }
 
-// restartFollowers restarts what follows only a tag (S-9): opted-in workloads by
-// namespace, then gateways.
+// restartFollowers restarts what follows only a tag, which has moved by now (S-9).
 func (b *builder) restartFollowers() {
-	by := map[string][]unit{}
-	var keys []string
-	for _, u := range b.scope.byTag {
-		order := "0"
-		if u.w.Gateway() {
-			order = "1"
-		}
-		k := strings.Join([]string{order, u.w.Namespace, u.tag}, "\x00")
-		if by[k] == nil {
-			keys = append(keys, k)
-		}
-		by[k] = append(by[k], u)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		units := by[k]
-		slices.SortFunc(units, byRef)
-		u := units[0]
-		why := "its own labels inject it, so that it follows only the tag " + u.tag
-		if u.w.Gateway() {
-			why = "an in-place gateway follows only the tag " + u.tag + ", and is a wave of its own"
-		}
-		b.restart(wave{ns: u.w.Namespace, units: units, why: why}, []gate.Name{gate.ControlPlane}, b.tagMoved[u.tag])
+	for _, w := range b.followers() {
+		b.restart(w, []gate.Name{gate.ControlPlane}, b.tagMoved[w.units[0].tag])
 	}
 }
 
@@ -276,7 +254,7 @@ func (b *builder) removals() {
 		case b.req.Keep:
 		case len(refs) > 0:
 			b.find(codeKept, Warning, "revision "+rev, "it is not removed: "+listed(refs)+" would still rely on it",
-				"move these, then: serin uninstall "+rev)
+				"move these, then plan again")
 		case c.Owner.Kind != mesh.OwnerHelm:
 			b.find(codeKept, Warning, "revision "+rev, "it is not removed: Helm does not own it", "remove it with the tool that installed it")
 		default:

@@ -27,13 +27,17 @@ func (b *builder) waves() []wave {
 	for _, w := range b.req.Waves {
 		var picked []unit
 		picked, left = b.pick(w, left)
-		out = append(out, b.split(picked, w)...)
+		parts := b.split(picked, w)
 		for _, ns := range b.named(w) {
 			if !done[ns] && !slices.ContainsFunc(picked, func(u unit) bool { return u.w.Namespace == ns }) {
-				out = append(out, wave{ns: ns, approve: w.Approve, soak: w.Soak, why: "a wave of the request names it"})
+				parts = append(parts, wave{ns: ns, soak: w.Soak, why: "a wave of the request names it"})
 			}
 			done[ns] = true
 		}
+		if len(parts) > 0 {
+			parts[0].approve = w.Approve
+		}
+		out = append(out, parts...)
 	}
 	if len(b.req.Waves) == 0 && len(left) > 0 {
 		canary, why := b.canary(left)
@@ -41,6 +45,42 @@ func (b *builder) waves() []wave {
 		out = append(out, wave{ns: canary.w.Namespace, units: []unit{canary}, why: why})
 	}
 	return append(out, b.rest(left, out)...)
+}
+
+// followers splits what follows only a tag (S-9): its own labels inject it, so
+// that it can move only after the tag. Workloads come by namespace, gateways
+// after them; one canary goes first if nothing has gone before that follows labels.
+func (b *builder) followers() []wave {
+	left := slices.Clone(b.scope.byTag)
+	slices.SortFunc(left, func(x, y unit) int {
+		return cmp.Or(cmp.Compare(gatewayRank(x), gatewayRank(y)), cmp.Compare(x.w.Namespace, y.w.Namespace), cmp.Compare(x.tag, y.tag), byRef(x, y))
+	})
+	var out []wave
+	if len(b.scope.byLabel) == 0 && len(left) > 1 {
+		canary, why := b.canary(left)
+		left = slices.DeleteFunc(left, func(u unit) bool { return u.w.Ref == canary.w.Ref })
+		out = append(out, wave{ns: canary.w.Namespace, units: []unit{canary}, why: why})
+	}
+	for i, u := range left {
+		if i > 0 && gatewayRank(left[i-1]) == gatewayRank(u) && left[i-1].w.Namespace == u.w.Namespace && left[i-1].tag == u.tag {
+			last := &out[len(out)-1]
+			last.units = append(last.units, u)
+			continue
+		}
+		why := "its own labels inject it, so that it follows only the tag " + u.tag
+		if u.w.Gateway() {
+			why = "an in-place gateway follows only the tag " + u.tag + ", and is a wave of its own"
+		}
+		out = append(out, wave{ns: u.w.Namespace, units: []unit{u}, why: why})
+	}
+	return out
+}
+
+func gatewayRank(u unit) int {
+	if u.w.Gateway() {
+		return 1
+	}
+	return 0
 }
 
 // rest is a wave for each namespace that has something left, that of the first wave before the others.
@@ -87,7 +127,6 @@ func gatewaysApart(w wave) []wave {
 	}
 	first, second := w, w
 	first.units, second.units = apps, gateways
-	second.approve = false
 	second.why = "gateways are a wave of their own"
 	return []wave{first, second}
 }
@@ -99,9 +138,9 @@ func (b *builder) split(picked []unit, w Wave) []wave {
 		by[u.w.Namespace] = append(by[u.w.Namespace], u)
 	}
 	var out []wave
-	for i, ns := range sortedKeys(by) {
+	for _, ns := range sortedKeys(by) {
 		slices.SortFunc(by[ns], byRef)
-		out = append(out, gatewaysApart(wave{ns: ns, units: by[ns], approve: w.Approve && i == 0, soak: w.Soak, why: "a wave of the request"})...)
+		out = append(out, gatewaysApart(wave{ns: ns, units: by[ns], soak: w.Soak, why: "a wave of the request"})...)
 	}
 	return out
 }

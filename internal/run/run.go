@@ -47,6 +47,8 @@ type Run struct {
 	Ended     time.Time      `json:"ended,omitzero"`
 	Log       []Entry        `json:"log,omitempty"`     // what happened, oldest first, for the report
 	WishSeq   int64          `json:"wishSeq,omitempty"` // the last wish taken
+	Tries     int            `json:"tries,omitempty"`   // of the current deed, failed
+	Since     time.Time      `json:"since,omitzero"`    // when the current phase of the step began
 }
 
 // Record is what is known of one step of the run.

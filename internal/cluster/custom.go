@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// crdResource is that of CustomResourceDefinitions.
+func crdResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
+// custom reads Istio's custom resources. The definitions are found by their
+// names, then read one by one: all definitions of a cluster, with their schemas,
+// can be tens of megabytes. A kind that is not there has no objects.
+func (r *Reader) custom(ctx context.Context, f *facts) error {
+	var names []string
+	err := r.listed(ctx, crdResource(), metav1.ListOptions{}, func(o metav1.PartialObjectMetadata) {
+		if ofIstio(o.Name) || o.Name == gatewayCRD {
+			names = append(names, o.Name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, name := range names {
+		g.Go(func() error {
+			crd, err := r.CRDs.ApiextensionsV1().CustomResourceDefinitions().Get(ctx, name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			if err != nil {
+				return asking("get", "customresourcedefinitions "+name, err)
+			}
+			return r.objects(ctx, crd, f, &mu)
+		})
+	}
+	return g.Wait()
+}
+
+const gatewayCRD = "gateways.gateway.networking.k8s.io"
+
+// ofIstio says whether a definition's name, plural.group, is in one of Istio's groups.
+func ofIstio(name string) bool { return strings.HasSuffix(name, ".istio.io") }
+
+// objects reads of one kind what matters: what is pinned to a revision, what a
+// gateway routes to, what serin does not support.
+func (r *Reader) objects(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, f *facts, mu *sync.Mutex) error {
+	gvr := schema.GroupVersionResource{Group: crd.Spec.Group, Version: served(crd), Resource: crd.Spec.Names.Plural}
+	if ofIstio(crd.Name) {
+		mu.Lock()
+		f.crds = append(f.crds, crdOf(crd))
+		mu.Unlock()
+	}
+	if gvr.Version == "" {
+		return nil
+	}
+	add := func(to *[]mesh.Object, note string) func(metav1.PartialObjectMetadata) {
+		return func(o metav1.PartialObjectMetadata) {
+			mu.Lock()
+			defer mu.Unlock()
+			*to = append(*to, mesh.Object{Kind: crd.Spec.Names.Kind, Namespace: o.Namespace, Name: o.Name, Revision: o.Labels[mesh.RevLabel], Note: note})
+		}
+	}
+	switch crd.Name {
+	case gatewayCRD:
+		return r.managedGateways(ctx, gvr, f, mu)
+	case "virtualservices.networking.istio.io":
+		if err := r.routes(ctx, gvr, f, mu); err != nil {
+			return err
+		}
+	case "workloadgroups.networking.istio.io":
+		if err := r.listed(ctx, gvr, metav1.ListOptions{}, add(&f.machines, "virtual machines have a proxy of their own, which serin does not move")); err != nil {
+			return err
+		}
+	}
+	return r.listed(ctx, gvr, metav1.ListOptions{LabelSelector: mesh.RevLabel}, add(&f.pinned, ""))
+}
+
+func crdOf(crd *apiextensionsv1.CustomResourceDefinition) mesh.CRD {
+	out := mesh.CRD{Name: crd.Name, StoredVersions: crd.Status.StoredVersions, Owner: ownerOf(crd), Established: established(crd)}
+	for _, v := range crd.Spec.Versions {
+		if v.Served {
+			out.ServedVersions = append(out.ServedVersions, v.Name)
+		}
+	}
+	return out
+}
+
+func established(crd *apiextensionsv1.CustomResourceDefinition) bool {
+	for _, c := range crd.Status.Conditions {
+		if c.Type == apiextensionsv1.Established {
+			return c.Status == apiextensionsv1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// served is the version that is stored, if it is served, else the first that is.
+func served(crd *apiextensionsv1.CustomResourceDefinition) string {
+	first := ""
+	for _, v := range crd.Spec.Versions {
+		switch {
+		case v.Served && v.Storage:
+			return v.Name
+		case v.Served && first == "":
+			first = v.Name
+		}
+	}
+	return first
+}
+
+// managedGateways are the Gateway API gateways for which istiod makes a
+// Deployment: of a class of Istio's, and not bound to an existing Service by a
+// host name (R§9.3).
+func (r *Reader) managedGateways(ctx context.Context, gvr schema.GroupVersionResource, f *facts, mu *sync.Mutex) error {
+	return each(ctx, "gateways.gateway.networking.k8s.io", metav1.ListOptions{}, r.Dynamic.Resource(gvr).List, func(l *unstructured.UnstructuredList) {
+		for _, g := range l.Items {
+			class, _, _ := unstructured.NestedString(g.Object, "spec", "gatewayClassName")
+			if !strings.HasPrefix(class, "istio") && !strings.Contains(class, "waypoint") || boundByName(g) {
+				continue
+			}
+			mu.Lock()
+			f.gateways = append(f.gateways, mesh.Object{
+				Kind: "Gateway", Namespace: g.GetNamespace(), Name: g.GetName(), Revision: g.GetLabels()[mesh.RevLabel], Note: "class " + class,
+			})
+			mu.Unlock()
+		}
+	})
+}
+
+func boundByName(g unstructured.Unstructured) bool {
+	addresses, _, _ := unstructured.NestedSlice(g.Object, "spec", "addresses")
+	for _, a := range addresses {
+		if m, ok := a.(map[string]any); ok && m["type"] == "Hostname" {
+			return true
+		}
+	}
+	return false
+}
+
+// routes notes the Services that VirtualServices of a gateway lead to.
+func (r *Reader) routes(ctx context.Context, gvr schema.GroupVersionResource, f *facts, mu *sync.Mutex) error {
+	return each(ctx, "virtualservices.networking.istio.io", metav1.ListOptions{}, r.Dynamic.Resource(gvr).List, func(l *unstructured.UnstructuredList) {
+		for _, v := range l.Items {
+			gateways, _, _ := unstructured.NestedStringSlice(v.Object, "spec", "gateways")
+			if !throughGateway(gateways) {
+				continue
+			}
+			spec, _, _ := unstructured.NestedMap(v.Object, "spec")
+			mu.Lock()
+			for _, host := range destinations(spec) {
+				f.routed[serviceOf(host, v.GetNamespace())] = true
+			}
+			mu.Unlock()
+		}
+	})
+}
+
+// throughGateway says whether traffic of a gateway uses the routes: without
+// gateways a VirtualService is for the mesh.
+func throughGateway(gateways []string) bool {
+	for _, g := range gateways {
+		if g != "mesh" {
+			return true
+		}
+	}
+	return false
+}
+
+func destinations(spec map[string]any) []string {
+	var hosts []string
+	for _, protocol := range []string{"http", "tcp", "tls"} {
+		rules, _, _ := unstructured.NestedSlice(spec, protocol)
+		for _, rule := range rules {
+			m, _ := rule.(map[string]any)
+			routes, _, _ := unstructured.NestedSlice(m, "route")
+			for _, route := range routes {
+				dest, _ := route.(map[string]any)
+				if host, _, _ := unstructured.NestedString(dest, "destination", "host"); host != "" {
+					hosts = append(hosts, host)
+				}
+			}
+		}
+	}
+	return hosts
+}
+
+// serviceOf turns a destination's host into namespace/name: a short name is of
+// the VirtualService's own namespace.
+func serviceOf(host, namespace string) string {
+	parts := strings.Split(host, ".")
+	if len(parts) == 1 {
+		return namespace + "/" + host
+	}
+	return parts[1] + "/" + parts[0]
+}
