@@ -46,18 +46,24 @@ func faults() []faultKind {
 			ns, name, _ := strings.Cut(args[0], "/")
 			return l.kubelet.Reject(ns, name, args[1])
 		}},
-		{"apiserver-pause", "DURATION", 1, lasting(func(ctx context.Context, l *Lab, d time.Duration) error { return l.cluster.Pause(ctx, d) })},
-		{"apiserver-gone", "DURATION", 1, lasting(func(_ context.Context, l *Lab, d time.Duration) error { return l.cluster.Outage(l.life, d) })},
+		{"apiserver-pause", "DURATION", 1, lasting((*Lab).pause)},
+		{"apiserver-gone", "DURATION", 1, lasting((*Lab).outage)},
 	}
 }
 
-func lasting(f func(ctx context.Context, l *Lab, d time.Duration) error) func(context.Context, *Lab, []string) error {
+func (l *Lab) pause(ctx context.Context, d time.Duration) error { return l.cluster.Pause(ctx, d) }
+
+// outage takes the lab's life, not the caller's: the new API server must outlive
+// the request for a fault.
+func (l *Lab) outage(_ context.Context, d time.Duration) error { return l.cluster.Outage(l.life, d) } //nolint:contextcheck // as said
+
+func lasting(f func(l *Lab, ctx context.Context, d time.Duration) error) func(context.Context, *Lab, []string) error {
 	return func(ctx context.Context, l *Lab, args []string) error {
 		d, err := time.ParseDuration(args[0])
 		if err != nil {
 			return fmt.Errorf("reading how long: %w", err)
 		}
-		return f(ctx, l, d)
+		return f(l, ctx, d)
 	}
 }
 

@@ -81,7 +81,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	}
 	l := &Lab{dir: o.Dir, log: &lockedWriter{w: o.Log}, releases: map[string]build.Release{}}
 	l.life, l.end = context.WithCancel(ctx)
-	if err := l.start(l.life, o); err != nil {
+	if err := l.start(l.life, o); err != nil { //nolint:contextcheck // l.life is made from ctx
 		l.Close()
 		return nil, err
 	}

@@ -114,6 +114,16 @@ func get(ctx context.Context, t *testing.T, url string) string {
 	return string(body)
 }
 
+// answers says whether hello answers at the external address of its Service.
+func answers(ctx context.Context, t *testing.T, c kubernetes.Interface) bool {
+	t.Helper()
+	s, err := c.CoreV1().Services("default").Get(ctx, "hello", metav1.GetOptions{})
+	if err != nil || len(s.Status.LoadBalancer.Ingress) == 0 {
+		return false
+	}
+	return strings.Contains(get(ctx, t, "http://"+s.Annotations["lab.serin.dev/address.http"]), `"name":"hello"`)
+}
+
 func TestPod_livesAndDiesAsUnderAKubelet(t *testing.T) {
 	l, c := start(t)
 	hello(t, c)
@@ -130,15 +140,7 @@ func TestPod_livesAndDiesAsUnderAKubelet(t *testing.T) {
 		p, err := pods.Get(ctx, "hello", metav1.GetOptions{})
 		return err == nil && isReady(p) && strings.HasPrefix(p.Status.PodIP, "10.244.")
 	})
-	address := ""
-	until(t, "an external address that answers", func(ctx context.Context) bool {
-		s, err := c.CoreV1().Services("default").Get(ctx, "hello", metav1.GetOptions{})
-		if err != nil || len(s.Status.LoadBalancer.Ingress) == 0 {
-			return false
-		}
-		address = s.Annotations["lab.serin.dev/address.http"]
-		return strings.Contains(get(ctx, t, "http://"+address), `"name":"hello"`)
-	})
+	until(t, "an external address that answers", func(ctx context.Context) bool { return answers(ctx, t, c) })
 	if err := pods.Delete(t.Context(), "hello", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

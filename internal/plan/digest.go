@@ -11,9 +11,11 @@ import (
 // ErrEdited says that a plan is not as serin wrote it.
 var ErrEdited = errors.New("the plan was changed after serin wrote it")
 
-// Digest is a checksum of everything in the plan but the digest itself.
+// Digest is a checksum of the request, the steps and the findings: of everything
+// in the plan but the digest itself and the counts, which follow every change of
+// replicas and are no part of what is done (S-14).
 func Digest(p Plan) (string, error) {
-	p.Digest = ""
+	p.Digest, p.Counts = "", Counts{}
 	b, err := json.Marshal(p)
 	if err != nil {
 		return "", fmt.Errorf("encoding the plan: %w", err)

@@ -286,6 +286,22 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+func TestDigest_isTheSameForTheRequestThatThePlanKeeps(t *testing.T) {
+	for seed := range uint64(100) {
+		s, req := random(seed)
+		p := plan.Build(s, req)
+		if again := plan.Build(s, p.Request); again.Digest != p.Digest {
+			t.Fatalf("seed %d: %s", seed, cmp.Diff(p, again))
+		}
+	}
+	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	p := plan.Build(s, probed())
+	s.Pods = append(s.Pods, mesh.Pod{Namespace: "default", Name: "details-v1-9", Workload: s.Workloads[0].Ref, Revision: "default", Version: "1.27.0", Ready: true})
+	if more := plan.Build(s, probed()); more.Digest != p.Digest || more.Counts == p.Counts {
+		t.Error("S-14: one replica more is another count and the same plan")
+	}
+}
+
 func TestDuration_isText(t *testing.T) {
 	var r plan.Request
 	if err := json.Unmarshal([]byte(`{"to":"1.29.1","soak":"1m30s"}`), &r); err != nil || time.Duration(r.Soak) != 90*time.Second {

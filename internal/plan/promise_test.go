@@ -138,7 +138,7 @@ func (c promise) ended(s mesh.Snapshot, steps []plan.Step) []string {
 		}
 	}
 	if base, ok := s.Base(); ok && slices.ContainsFunc(steps, func(st plan.Step) bool { return st.Kind == plan.MoveTag && st.Tag == "default" }) {
-		if got := base.DefaultRevisionValue(); got != c.p.To {
+		if got := base.DefaultRevisionValue(); got != "" && got != c.p.To {
 			out = append(out, "S-3, at the end: the base release names "+got)
 		}
 	}

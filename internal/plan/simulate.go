@@ -37,7 +37,11 @@ func simulate(s *mesh.Snapshot, st Step) {
 		pointTag(s, st.Tag, st.To)
 		if st.Tag == mesh.DefaultTag {
 			pointValidator(s, st.To)
-			setBase(s, func(r *mesh.Release) { setValue(r, "defaultRevision", st.To) })
+			setBase(s, func(r *mesh.Release) {
+				if r.DefaultRevisionValue() != "" { // else it renders no validator, and goes on so
+					setValue(r, "defaultRevision", st.To)
+				}
+			})
 		}
 	case RemoveRevision:
 		removeRevision(s, st.From)

@@ -1,68 +1,15 @@
 package plan
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-// CleanValues returns a copy of a revision's Helm values without those that name
-// the revision or its release (S-15), and the paths that it left out, sorted. The
-// chart computes them anew for the next revision.
-func CleanValues(values map[string]any) (map[string]any, []string) {
-	var dropped []string
-	out := maps.Clone(values)
-	for _, path := range namingValues() {
-		if next, ok := without(out, strings.Split(path, ".")); ok {
-			out = next
-			dropped = append(dropped, path)
-		}
-	}
-	slices.Sort(dropped)
-	return out, dropped
-}
-
-// namingValues are the paths of values that name a revision or a release.
-func namingValues() []string {
-	return []string{
-		"revision", "revisionTags", "defaultRevision", "global.hub", "global.tag", "global.caAddress", "pilot.hub", "pilot.tag",
-		"meshConfig.defaultConfig.discoveryAddress", "meshConfig.caAddress",
-	}
-}
-
-// without copies the maps on the path, so that the values it is given stay whole.
-func without(values map[string]any, path []string) (map[string]any, bool) {
-	v, ok := values[path[0]]
-	if !ok {
-		return values, false
-	}
-	out := maps.Clone(values)
-	if len(path) == 1 {
-		delete(out, path[0])
-		return out, true
-	}
-	inner, ok := v.(map[string]any)
-	if !ok {
-		return values, false
-	}
-	next, ok := without(inner, path[1:])
-	if !ok {
-		return values, false
-	}
-	if len(next) == 0 {
-		delete(out, path[0])
-	} else {
-		out[path[0]] = next
-	}
-	return out, true
-}
-
-// judgeValues says which values are not carried over. That "revision" and the
-// image's tag are not goes without saying.
+// judgeValues says which of the old release's values cannot go to the new
+// revision as they are (S-15): tags that Helm renders stop the plan, addresses of
+// the old istiod are not carried over. That "revision" is not goes without saying.
 func (b *builder) judgeValues() {
-	quiet := []string{"revision", "global.tag", "pilot.tag", "defaultRevision"}
 	for _, rev := range b.from {
 		c, _ := b.s.ControlPlane(rev)
 		r, ok := b.s.Release(c.Owner)
@@ -70,22 +17,41 @@ func (b *builder) judgeValues() {
 			continue
 		}
 		object := "release " + r.Namespace + "/" + r.Name
-		_, dropped := CleanValues(r.Values)
-		for _, path := range dropped {
-			switch {
-			case path == "revisionTags":
-				if tags, _ := r.Values[path].([]any); len(tags) > 0 {
-					b.find(codeHelmTag, Mandatory, object, "its value revisionTags renders tags: they cannot move between releases without a moment with none",
-						"take them out of the release and set them by hand: istioctl tag set TAG --revision "+rev+" --overwrite")
-				}
-			case !slices.Contains(quiet, path):
-				b.find(codeCleaned, Warning, object, "its value "+path+" names the old revision or release: it is not carried over", "set it in the request's values if it must stay")
+		for _, path := range []string{"revisionTags", "pilot.revisionTags"} {
+			if tags, _ := value(r.Values, path).([]any); len(tags) > 0 {
+				b.find(codeHelmTag, Mandatory, object, "its value "+path+" renders tags: they cannot move to another release without a moment with none",
+					"take them out of the release and set them by hand: istioctl tag set TAG --revision "+rev+" --overwrite")
+			}
+		}
+		for _, path := range addresses() {
+			if value(r.Values, path) != nil {
+				b.find(codeCleaned, Warning, object, "its value "+path+" names the old istiod: it is not carried over", "set it in the request's values if it must stay")
 			}
 		}
 	}
-	if _, dropped := CleanValues(b.req.Values); len(dropped) > 0 && b.req.Values != nil {
-		b.find(codeCleaned, Warning, "request", "its values "+strings.Join(dropped, ", ")+" name a revision or a release: make sure that they fit "+b.to, "")
+	for _, path := range append([]string{"revision", "revisionTags", "defaultRevision"}, addresses()...) {
+		if value(b.req.Values, path) != nil {
+			b.find(codeCleaned, Warning, "request", "its value "+path+" names a revision or an istiod: make sure that it fits "+b.to, "")
+		}
 	}
+}
+
+// addresses are the values that may hold the address of one istiod.
+func addresses() []string {
+	return []string{"global.caAddress", "meshConfig.caAddress", "meshConfig.defaultConfig.caAddress", "meshConfig.defaultConfig.discoveryAddress"}
+}
+
+// value is what stands at a dotted path of Helm values, nil if nothing does.
+func value(values map[string]any, path string) any {
+	var v any = values
+	for key := range strings.SplitSeq(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[key]
+	}
+	return v
 }
 
 // judgeObjects is about configuration that names a revision (R§1.6).

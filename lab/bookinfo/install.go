@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/mesh"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-
-	"github.com/serin-mesh/serin/internal/istio"
-	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // Mesh is what Install puts on a cluster.

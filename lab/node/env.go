@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -47,9 +48,7 @@ func ignoreNotFound(err error) error {
 
 func withBinary(text map[string]string, binary map[string][]byte) map[string]string {
 	all := map[string]string{}
-	for k, v := range text {
-		all[k] = v
-	}
+	maps.Copy(all, text)
 	for k, v := range binary {
 		all[k] = string(v)
 	}
@@ -129,7 +128,7 @@ func value(pod *corev1.Pod, c corev1.Container, from corev1.EnvVarSource, data D
 	return "", false, nil
 }
 
-func key(data Data, kind, name, key string, optional *bool) (string, bool, error) { //nolint:revive // five words name one key
+func key(data Data, kind, name, key string, optional *bool) (string, bool, error) {
 	all, err := data(kind, name)
 	if err != nil {
 		return "", false, err
@@ -151,27 +150,23 @@ func Field(pod *corev1.Pod, path string) (string, error) {
 			return pod.Annotations[k], nil
 		}
 	}
-	switch path {
-	case "metadata.name":
-		return pod.Name, nil
-	case "metadata.namespace":
-		return pod.Namespace, nil
-	case "metadata.uid":
-		return string(pod.UID), nil
-	case "metadata.labels":
-		return lines(pod.Labels), nil
-	case "metadata.annotations":
-		return lines(pod.Annotations), nil
-	case "spec.nodeName":
-		return pod.Spec.NodeName, nil
-	case "spec.serviceAccountName":
-		return pod.Spec.ServiceAccountName, nil
-	case "status.podIP", "status.podIPs":
-		return pod.Status.PodIP, nil
-	case "status.hostIP", "status.hostIPs":
-		return pod.Status.HostIP, nil
+	v, ok := map[string]string{
+		"metadata.name":           pod.Name,
+		"metadata.namespace":      pod.Namespace,
+		"metadata.uid":            string(pod.UID),
+		"metadata.labels":         lines(pod.Labels),
+		"metadata.annotations":    lines(pod.Annotations),
+		"spec.nodeName":           pod.Spec.NodeName,
+		"spec.serviceAccountName": pod.Spec.ServiceAccountName,
+		"status.podIP":            pod.Status.PodIP,
+		"status.podIPs":           pod.Status.PodIP,
+		"status.hostIP":           pod.Status.HostIP,
+		"status.hostIPs":          pod.Status.HostIP,
+	}[path]
+	if !ok {
+		return "", fmt.Errorf("reading field %s: unknown", path)
 	}
-	return "", fmt.Errorf("reading field %s: unknown", path)
+	return v, nil
 }
 
 // subscript takes metadata.labels['key'] apart.
@@ -189,14 +184,12 @@ func lines(m map[string]string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// resourceField is a container's limit or request. Without a limit it is the
-// node's capacity, which here is the machine's: a process must not think that it
-// has the CPUs of a simulated node.
+// resourceField is a container's limit or request, in divisors, rounded up.
 func resourceField(pod *corev1.Pod, c corev1.Container, ref corev1.ResourceFieldSelector) (string, error) {
 	if ref.ContainerName != "" {
 		for _, o := range pod.Spec.Containers {
 			if o.Name == ref.ContainerName {
-				c = o //nolint:revive // the container that is meant
+				c = o
 			}
 		}
 	}
@@ -204,31 +197,31 @@ func resourceField(pod *corev1.Pod, c corev1.Container, ref corev1.ResourceField
 	if !ok {
 		return "", fmt.Errorf("reading resource %s: unknown", ref.Resource)
 	}
-	list := c.Resources.Limits
-	if section == "requests" {
-		list = c.Resources.Requests
+	q := quantity(c.Resources, section, name)
+	divisor := ref.Divisor
+	if divisor.IsZero() {
+		divisor = resource.MustParse("1")
 	}
-	q, ok := list[corev1.ResourceName(name)]
-	if !ok && section == "limits" {
-		switch name {
-		case "cpu":
-			q = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI)
-		case "memory":
-			q = resource.MustParse("64Gi")
-		}
-	}
-	divisor := int64(1)
 	if name == "cpu" {
-		millis := int64(1000)
-		if !ref.Divisor.IsZero() {
-			millis = ref.Divisor.MilliValue()
-		}
-		return strconv.FormatInt((q.MilliValue()+millis-1)/millis, 10), nil
+		return strconv.FormatInt((q.MilliValue()+divisor.MilliValue()-1)/divisor.MilliValue(), 10), nil
 	}
-	if !ref.Divisor.IsZero() {
-		divisor = ref.Divisor.Value()
+	return strconv.FormatInt((q.Value()+divisor.Value()-1)/divisor.Value(), 10), nil
+}
+
+// quantity is a limit or request. Without a limit it is the node's capacity,
+// which here is the machine's: a process must not think that it has the CPUs of
+// a simulated node.
+func quantity(r corev1.ResourceRequirements, section, name string) resource.Quantity {
+	if section == "requests" {
+		return r.Requests[corev1.ResourceName(name)]
 	}
-	return strconv.FormatInt((q.Value()+divisor-1)/divisor, 10), nil
+	if q, ok := r.Limits[corev1.ResourceName(name)]; ok {
+		return q
+	}
+	if name == "cpu" {
+		return *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI)
+	}
+	return resource.MustParse("64Gi")
 }
 
 // expand replaces $(NAME) by what is already known; $$ is an escape and unknown

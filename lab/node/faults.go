@@ -18,7 +18,7 @@ func (k *Kubelet) KillIstiod(namespace, pod string) error {
 
 // StopPushing makes an istiod send nothing to proxies, until it is lifted or the
 // pod is gone.
-func (k *Kubelet) StopPushing(namespace, pod string, on bool) error { //nolint:revive // a switch, not a mode
+func (k *Kubelet) StopPushing(namespace, pod string, on bool) error {
 	i, err := k.istiod(namespace, pod)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (k *Kubelet) StopPushing(namespace, pod string, on bool) error { //nolint:r
 }
 
 // DropWebhook makes an istiod's webhook port refuse connections.
-func (k *Kubelet) DropWebhook(namespace, pod string, on bool) error { //nolint:revive // a switch, not a mode
+func (k *Kubelet) DropWebhook(namespace, pod string, on bool) error {
 	i, err := k.istiod(namespace, pod)
 	if err != nil {
 		return err

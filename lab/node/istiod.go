@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,8 +38,12 @@ func istiodPorts() []struct {
 		port int
 		flag string
 	}{
-		{portHTTP, "--httpAddr"}, {portXDS, "--grpcAddr"}, {portXDSTLS, "--secureGRPCAddr"},
-		{portMonitor, "--monitoringAddr"}, {portWebhooks, "--httpsAddr"}, {portCtrlZ, "--ctrlz_port"},
+		{portHTTP, "--httpAddr"},
+		{portXDS, "--grpcAddr"},
+		{portXDSTLS, "--secureGRPCAddr"},
+		{portMonitor, "--monitoringAddr"},
+		{portWebhooks, "--httpsAddr"},
+		{portCtrlZ, "--ctrlz_port"},
 	}
 }
 
@@ -56,7 +61,7 @@ type istiod struct {
 }
 
 // makeIstiod prepares an istiod: its files, its kubeconfig, its ports.
-func (w *worker) makeIstiod(ctx context.Context, s *slot, pod *corev1.Pod, version string, env map[string]string) (runnable, error) { //nolint:revive // all five are the container
+func (w *worker) makeIstiod(ctx context.Context, s *slot, pod *corev1.Pod, version string, env map[string]string) (runnable, error) {
 	program, err := w.k.opts.Pilot(ctx, version)
 	if err != nil {
 		return nil, fmt.Errorf("pulling image %s: %w", s.spec.Image, err)
@@ -93,7 +98,7 @@ func (w *worker) makeIstiod(ctx context.Context, s *slot, pod *corev1.Pod, versi
 		i.ports[p.port] = free[n]
 		at := fmt.Sprintf("127.0.0.1:%d", free[n])
 		if p.port == portCtrlZ {
-			at = fmt.Sprint(free[n])
+			at = strconv.Itoa(free[n])
 		}
 		args = append(args, p.flag+"="+at)
 	}
@@ -181,10 +186,10 @@ type hushed struct {
 func (h *hushed) Read(b []byte) (int, error) {
 	n, err := h.Conn.Read(b)
 	for h.i.silent.Load() && err == nil && !h.i.dead() {
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // a fault that lasts until it is lifted
+		time.Sleep(50 * time.Millisecond)
 	}
 	if err != nil {
-		return n, err //nolint:wrapcheck // io.EOF must stay io.EOF
+		return n, err
 	}
 	return n, nil
 }
@@ -192,7 +197,7 @@ func (h *hushed) Read(b []byte) (int, error) {
 // CloseWrite keeps half-closing possible.
 func (h *hushed) CloseWrite() error {
 	if t, ok := h.Conn.(*net.TCPConn); ok {
-		return t.CloseWrite() //nolint:wrapcheck // this is the TCP connection's own
+		return t.CloseWrite()
 	}
 	return h.Close()
 }

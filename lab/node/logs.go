@@ -64,6 +64,17 @@ type Query struct {
 	Limit      int64 // bytes; 0: none
 }
 
+// write writes a line if it is wanted.
+func (q Query) write(w io.Writer, line logLine) (int, error) {
+	if line.at.Before(q.Since) {
+		return 0, nil
+	}
+	if q.Timestamps {
+		return fmt.Fprintf(w, "%s %s", line.at.UTC().Format(time.RFC3339Nano), line.text)
+	}
+	return w.Write(line.text)
+}
+
 // Copy writes what q wants to w; following ends with ctx.
 func (l *Log) Copy(ctx context.Context, w io.Writer, q Query, flush func()) error {
 	l.mu.Lock()
@@ -80,13 +91,7 @@ func (l *Log) Copy(ctx context.Context, w io.Writer, q Query, flush func()) erro
 		next += len(lines)
 		l.mu.Unlock()
 		for _, line := range lines {
-			if line.at.Before(q.Since) {
-				continue
-			}
-			if q.Timestamps {
-				fmt.Fprintf(w, "%s ", line.at.UTC().Format(time.RFC3339Nano))
-			}
-			n, err := w.Write(line.text)
+			n, err := q.write(w, line)
 			if err != nil {
 				return fmt.Errorf("writing a log: %w", err)
 			}

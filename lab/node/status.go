@@ -90,12 +90,12 @@ func (w *worker) status(pod *corev1.Pod) corev1.PodStatus {
 	}
 	allReady, initialised := true, true
 	stalled := w.isStalled()
-	sidecars := map[string]*slot{}
+	sidecars := map[string]corev1.ContainerStatus{}
 	for _, s := range w.slots {
 		ready := s.isReady() && !stalled
 		allReady = allReady && ready
 		if s.sidecar {
-			sidecars[s.spec.Name] = s
+			sidecars[s.spec.Name] = s.status(ready)
 			initialised = initialised && (ready || s.restarts > 0)
 			continue
 		}
@@ -105,17 +105,7 @@ func (w *worker) status(pod *corev1.Pod) corev1.PodStatus {
 		}
 		st.ContainerStatuses = append(st.ContainerStatuses, cs)
 	}
-	for i := range pod.Spec.InitContainers {
-		c := pod.Spec.InitContainers[i]
-		if s := sidecars[c.Name]; s != nil {
-			st.InitContainerStatuses = append(st.InitContainerStatuses, s.status(s.isReady() && !stalled))
-			continue
-		}
-		st.InitContainerStatuses = append(st.InitContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, Image: c.Image, ImageID: c.Image, Ready: true, ContainerID: "serin-lab://" + c.Name,
-			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed", StartedAt: born, FinishedAt: born}},
-		})
-	}
+	st.InitContainerStatuses = initStatuses(pod, sidecars, born)
 	ready := allReady
 	for _, g := range pod.Spec.ReadinessGates {
 		ready = ready && gate(pod, g.ConditionType) == corev1.ConditionTrue
@@ -127,6 +117,23 @@ func (w *worker) status(pod *corev1.Pod) corev1.PodStatus {
 		w.condition(corev1.PodReady, ready, "ContainersNotReady"),
 	}
 	return st
+}
+
+// initStatuses are the sidecars', and those of containers that ran at once.
+func initStatuses(pod *corev1.Pod, sidecars map[string]corev1.ContainerStatus, born metav1.Time) []corev1.ContainerStatus {
+	var all []corev1.ContainerStatus
+	for i := range pod.Spec.InitContainers {
+		c := pod.Spec.InitContainers[i]
+		if s, ok := sidecars[c.Name]; ok {
+			all = append(all, s)
+			continue
+		}
+		all = append(all, corev1.ContainerStatus{
+			Name: c.Name, Image: c.Image, ImageID: c.Image, Ready: true, ContainerID: "serin-lab://" + c.Name,
+			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed", StartedAt: born, FinishedAt: born}},
+		})
+	}
+	return all
 }
 
 func gate(pod *corev1.Pod, t corev1.PodConditionType) corev1.ConditionStatus {

@@ -11,16 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/mesh"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
 
-	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/lab"
 	"github.com/serin-mesh/serin/lab/bookinfo"
 	"github.com/serin-mesh/serin/lab/load"
-	"sigs.k8s.io/yaml"
 )
 
 // world is a lab with Istio and bookinfo on it, under load.

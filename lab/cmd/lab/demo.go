@@ -31,7 +31,7 @@ func demoCommand() *cobra.Command {
 			return runDemo(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	o.where.flags(c)
+	o.flags(c)
 	c.Flags().StringVar(&o.serin, "serin", "serin", "the serin binary")
 	c.Flags().StringVar(&o.from, "from", "1.27.0", "release of Istio to begin with")
 	c.Flags().StringVar(&o.to, "to", "1.29.1", "release of Istio to upgrade to")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -62,7 +63,7 @@ func upCommand() *cobra.Command {
 			return up(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	o.where.flags(c)
+	o.flags(c)
 	c.Flags().StringSliceVar(&o.istio, "istio", nil, "releases of Istio to have ready; default all")
 	c.Flags().DurationVar(&o.delay, "delay", lab.DefaultDelay, "how long a change of endpoints takes to reach the network")
 	c.Flags().IntVar(&o.nodes, "nodes", 1, "number of nodes")
@@ -114,14 +115,14 @@ func startDetached(ctx context.Context, o upOptions, talk io.Writer) (lab.State,
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return lab.State{}, fmt.Errorf("starting the lab: %w", err)
 	}
-	logPath := dir + ".log" // beside the directory, which the lab empties
-	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	logPath := dir + ".log"                                                       // beside the directory, which the lab empties
+	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600) //nolint:gosec // beside the state directory the user chose
 	if err != nil {
 		return lab.State{}, fmt.Errorf("starting the lab: %w", err)
 	}
 	defer func() { _ = logFile.Close() }()
 	_ = os.Remove(filepath.Join(dir, "state.json")) // an old lab's
-	args := []string{"up", "--dir", dir, "--delay", o.delay.String(), "--nodes", fmt.Sprint(o.nodes)}
+	args := []string{"up", "--dir", dir, "--delay", o.delay.String(), "--nodes", strconv.Itoa(o.nodes)}
 	if len(o.istio) > 0 {
 		args = append(args, "--istio", strings.Join(o.istio, ","))
 	}

@@ -46,7 +46,7 @@ func New(cache string, log io.Writer) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(cache, 0o750); err != nil {
 		return nil, fmt.Errorf("making the cache directory: %w", err)
 	}
 	if log == nil {
@@ -235,7 +235,7 @@ func (b *Builder) compile(ctx context.Context, dir string, args []string) error 
 // database does not know the modules that Istio's and Kubernetes' nested
 // releases are.
 func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the toolchain, on the lab's own modules
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off", "GONOSUMDB=istio.io/*,k8s.io/*")
 	return cmd
@@ -244,7 +244,7 @@ func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 // lock keeps two labs from building at once. It is held by the kernel, so a lab
 // that dies does not leave it behind.
 func (b *Builder) lock(ctx context.Context, what string) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(b.cache, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(b.cache, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the cache: %w", err)
 	}

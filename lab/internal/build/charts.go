@@ -28,7 +28,7 @@ func charts() map[string]string {
 // archives and their index.
 func (b *Builder) Charts(ctx context.Context, versions []string) (string, error) {
 	dir := filepath.Join(b.cache, "charts")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", fmt.Errorf("packaging charts: %w", err)
 	}
 	for _, v := range versions {

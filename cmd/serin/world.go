@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/serin-mesh/serin/internal/cli"
+	"github.com/serin-mesh/serin/internal/clock"
+	"github.com/serin-mesh/serin/internal/cluster"
+	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/evidence"
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/journal"
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// version is set by the linker in releases.
+var version string //nolint:gochecknoglobals // the linker needs a variable
+
+func world() cli.World {
+	return cli.World{
+		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
+		Proxies: proxies, Drivers: drivers, Now: clock.Now, Wait: wait, Who: who, Version: build(),
+	}
+}
+
+func reader(t cli.Target) (*cluster.Reader, error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewReader(cfg, t.IstioNamespace)
+}
+
+// gatherer collects evidence; prober is nil where none is wanted.
+func gatherer(t cli.Target, prober *evidence.Prober) (*evidence.Gatherer, error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	r, err := reader(t)
+	if err != nil {
+		return nil, err
+	}
+	return evidence.New(evidence.Config{
+		REST: cfg, Client: client, Reader: r, IstioNamespace: t.IstioNamespace, Prober: prober, Now: clock.Now,
+	}), nil
+}
+
+func proxies(ctx context.Context, t cli.Target) ([]gate.Proxy, error) {
+	g, err := gatherer(t, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	return g.Proxies(ctx)
+}
+
+// drivers starts the prober, if the plan has one, and what carries out deeds.
+func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error) {
+	var prober *evidence.Prober
+	if p.Request.Probe != nil {
+		prober = evidence.NewProber(*p.Request.Probe, clock.Now)
+	}
+	g, err := gatherer(t, prober)
+	if err != nil {
+		return cli.Drivers{}, err
+	}
+	w, err := writer(t, p)
+	if err != nil {
+		return cli.Drivers{}, err
+	}
+	return cli.Drivers{Writer: w, Gatherer: g, Close: sync.OnceFunc(probing(ctx, prober, g))}, nil
+}
+
+// probing sends requests until the function it returns is called. That the
+// probe cannot be sent at all is seen by the gate that waits for its answers.
+func probing(ctx context.Context, prober *evidence.Prober, g *evidence.Gatherer) func() {
+	if prober == nil {
+		return g.Close
+	}
+	// Not bound to ctx: after ctrl-C the current deed goes on, and is watched.
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = prober.Run(ctx)
+	}()
+	return func() {
+		stop()
+		<-ended
+		g.Close()
+	}
+}
+
+func writer(t cli.Target, p plan.Plan) (*cluster.Writer, error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, err
+	}
+	r, err := reader(t)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewWriter(cfg, t.IstioNamespace, istio.NewHelm(cfg, istio.NewCharts(p.Request.Charts)), r)
+}
+
+// newJournal is the journal in Istio's namespace.
+func newJournal(t cli.Target) (cli.Journal, error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	return journal.New(client, t.IstioNamespace, clock.Now), nil
+}
+
+// wait returns whether it waited to the end.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// who is the person at this machine, for the record: no proof of identity.
+func who() string {
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
+}
+
+// build is serin's own version: the release's, the module's, or the commit's.
+func build() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	return info.Main.Version
+}
