@@ -3,6 +3,7 @@ package bookinfo
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,4 +68,41 @@ func Address(ctx context.Context, cfg *rest.Config) (string, error) {
 		}
 	}
 	return svc.Annotations[AddressAnnotation], nil
+}
+
+// WaitServing returns when the sample answers through the gateway: routes reach
+// proxies a moment after they are stored. It wants three good answers in a row.
+func WaitServing(ctx context.Context, address string) error {
+	good, last := 0, ""
+	err := wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		last = ask(ctx, address)
+		if last != "" {
+			good = 0
+			return false, nil
+		}
+		good++
+		return good == 3, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the sample to answer at %s (%s): %w", address, last, err)
+	}
+	return nil
+}
+
+// ask sends one request and says what was wrong with the answer, "" if nothing was.
+func ask(ctx context.Context, address string) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+Path, nil)
+	if err != nil {
+		return err.Error()
+	}
+	req.Host, req.Close = Host, true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return resp.Status
+	}
+	return ""
 }

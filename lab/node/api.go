@@ -142,7 +142,7 @@ func (f forwarder) PortForward(ctx context.Context, name, _ string, port int32, 
 	if err != nil {
 		return fmt.Errorf("forwarding to %s: %w", name, err)
 	}
-	if !f.pod.acceptLocal(int(port), s) {
+	if !f.pod.acceptLocal(int(port), s) { //nolint:contextcheck // the connection outlives the call
 		_ = c.Close()
 		_ = s.Close()
 		return fmt.Errorf("forwarding to port %d of %s: %w", port, name, fabric.ErrRefused)

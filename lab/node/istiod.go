@@ -160,20 +160,42 @@ func (i *istiod) ask() bool {
 
 // Accept implements runnable: the connection goes on to the process.
 func (i *istiod) Accept(port int, c net.Conn) bool {
-	local, ok := i.ports[port]
-	if !ok || port == portWebhooks && i.hookOff.Load() {
+	if port == portWebhooks && i.hookOff.Load() {
 		return false
 	}
-	up, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", local))
-	if err != nil {
+	up := i.dial(port)
+	if up == nil {
 		return false
 	}
 	if port == portXDS || port == portXDSTLS {
-		go fabric.Splice(c, &hushed{Conn: up, i: i})
-		return true
+		up = &hushed{Conn: up, i: i}
 	}
 	go fabric.Splice(c, up)
 	return true
+}
+
+// acceptLocal is a port-forward: faults of what istiod does for others spare it,
+// so that tools see an istiod that is up and sends nothing.
+func (i *istiod) acceptLocal(port int, c net.Conn) bool {
+	up := i.dial(port)
+	if up == nil {
+		return false
+	}
+	go fabric.Splice(c, up)
+	return true
+}
+
+// dial connects to the process; nil if nothing listens.
+func (i *istiod) dial(port int) net.Conn {
+	local, ok := i.ports[port]
+	if !ok {
+		return nil
+	}
+	up, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", local))
+	if err != nil {
+		return nil
+	}
+	return up
 }
 
 // hushed is a connection to an istiod that can be made to say nothing.

@@ -286,6 +286,11 @@ func (w *worker) acceptLocal(port int, c net.Conn) bool {
 	if p := w.proxy(); p != nil {
 		return p.AcceptLocal(port, c)
 	}
+	for _, s := range w.slots {
+		if i, ok := s.get().(*istiod); ok {
+			return i.acceptLocal(port, c)
+		}
+	}
 	return w.toApp(port, c)
 }
 

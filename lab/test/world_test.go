@@ -61,6 +61,9 @@ func newWorld(t *testing.T, version string, also ...string) *world {
 	if w.address, err = bookinfo.Address(setup, cfg); err != nil {
 		t.Fatal(err)
 	}
+	if err := bookinfo.WaitServing(setup, w.address); err != nil {
+		t.Fatal(err)
+	}
 	loadCtx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	t.Cleanup(stop)

@@ -80,5 +80,8 @@ func installMesh(ctx context.Context, cfg *rest.Config, s lab.State, version str
 	if err != nil {
 		return "", fmt.Errorf("installing the mesh: %w", err)
 	}
+	if err := bookinfo.WaitServing(ctx, address); err != nil {
+		return "", fmt.Errorf("installing the mesh: %w", err)
+	}
 	return address, nil
 }
