@@ -7,7 +7,6 @@ import (
 	"os/user"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"k8s.io/client-go/kubernetes"
 
@@ -23,12 +22,12 @@ import (
 )
 
 // version is set by the linker in releases.
-var version string //nolint:gochecknoglobals // the linker needs a variable
+var version string
 
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Proxies: proxies, Drivers: drivers, Now: clock.Now, Wait: wait, Who: who, Version: build(),
+		Proxies: proxies, Drivers: drivers, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -128,18 +127,6 @@ func newJournal(t cli.Target) (cli.Journal, error) {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	return journal.New(client, t.IstioNamespace, clock.Now), nil
-}
-
-// wait returns whether it waited to the end.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // who is the person at this machine, for the record: no proof of identity.

@@ -91,21 +91,25 @@ func (a *app) applyPlan(ctx context.Context, pl plan.Plan, req applyRequest) err
 		return err
 	}
 	// Order: all that can be refused is refused before the Lease is taken, which is the first write.
-	if r, err := a.stored(ctx, j, pl); err != nil {
+	r, _, err := a.begin(ctx, j, pl, req.file)
+	if err != nil {
 		return err
-	} else if r == nil {
-		if _, err := a.fits(ctx, pl, req.file); err != nil {
-			return err
-		}
+	}
+	if !view.Open(r) {
+		return a.say(exitOK, "run %s has carried this plan out already. Next: serin report", r.ID)
 	}
 	release, err := a.acquire(ctx, j)
 	if err != nil {
 		return err
 	}
 	defer release()
-	r, err := a.begin(ctx, j, pl, req.file)
+	// What was seen before the Lease was held is looked at again.
+	r, stored, err := a.begin(ctx, j, pl, req.file)
 	if err != nil {
 		return err
+	}
+	if stored {
+		_, _ = fmt.Fprintf(a.io.ErrOut, "going on with run %s\n", r.ID)
 	}
 	for _, n := range steps {
 		if r.Approved == nil {
@@ -137,34 +141,32 @@ func approvals(pl plan.Plan, words []string) ([]int, error) {
 	return out, nil
 }
 
-// stored is the open run of this very plan, nil if none is open. A run of another
-// plan refuses.
-func (a *app) stored(ctx context.Context, j Journal, pl plan.Plan) (*run.Run, error) {
-	r, err := open(ctx, j)
-	if err != nil || r == nil {
-		return nil, err
-	}
-	if r.Plan.Digest != pl.Digest {
-		return nil, refused("run %s of another plan (to %s %s, started by %s) is open: %s\n  remedy: serin status shows it; serin resume or serin rollback ends it",
-			r.ID, r.Plan.To, r.Plan.Version, r.By, r.Phase)
-	}
-	return r, nil
-}
-
-// begin goes on with the stored run, or starts one. The Lease is held: what was
-// seen before it was taken is looked at again.
-func (a *app) begin(ctx context.Context, j Journal, pl plan.Plan, file string) (run.Run, error) {
-	r, err := a.stored(ctx, j, pl)
+// begin is the stored run of this very plan and true, or a new one if the plan
+// still fits the mesh. An open run of another plan refuses.
+func (a *app) begin(ctx context.Context, j Journal, pl plan.Plan, file string) (run.Run, bool, error) {
+	rs, err := j.List(ctx)
 	if err != nil {
-		return run.Run{}, err
+		return run.Run{}, false, fmt.Errorf("reading the runs: %w", err)
 	}
-	if r != nil {
-		_, err := fmt.Fprintf(a.io.ErrOut, "going on with run %s\n", r.ID)
-		return *r, err
+	for _, r := range rs {
+		switch {
+		case !view.Open(r):
+		case r.Plan.Digest == pl.Digest:
+			return r, true, nil
+		default:
+			return r, false, refused("run %s of another plan (to %s %s, started by %s) is open: %s\n  remedy: serin status shows it; serin resume or serin rollback ends it",
+				r.ID, r.Plan.To, r.Plan.Version, r.By, r.Phase)
+		}
 	}
-	s, err := a.fits(ctx, pl, file)
+	s, now, err := a.fits(ctx, pl)
 	if err != nil {
-		return run.Run{}, err
+		return run.Run{}, false, err
 	}
-	return a.start(pl, s), nil
+	if now.Digest == pl.Digest {
+		return a.start(pl, s), false, nil
+	}
+	if r := finished(rs, pl); r != nil {
+		return *r, true, nil
+	}
+	return run.Run{}, false, a.stale(pl, now, file)
 }

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -37,13 +39,14 @@ func open(ctx context.Context, j Journal) (*run.Run, error) {
 }
 
 // acquire takes the mesh for this process, or is refused with the holder's name.
+// The journal adds host and process to what it is given.
 func (a *app) acquire(ctx context.Context, j Journal) (func(), error) {
-	// Named by the process as well: the same person in another terminal is another driver.
-	release, err := j.Acquire(ctx, fmt.Sprintf("%s, process %d", a.world.Who(), os.Getpid()))
-	if err != nil {
-		return nil, err
+	name, _, _ := strings.Cut(a.world.Who(), "@")
+	release, err := j.Acquire(ctx, name)
+	if errors.Is(err, drive.ErrRefused) {
+		return nil, exit{code: exitRefused, cause: err}
 	}
-	return release, nil
+	return release, err
 }
 
 // drive carries the run on until it ends, holds, waits for a person or is interrupted.
@@ -130,7 +133,7 @@ func terminal(w io.Writer) bool {
 
 // ports are what drive.Loop looks, does and stores with.
 func (a *app) ports(reader drive.Reader, d Drivers, j Journal) drive.Ports {
-	return drive.Ports{Reader: reader, Writer: d.Writer, Gatherer: d.Gatherer, Journal: j, Now: a.world.Now}
+	return drive.Ports{Reader: reader, Writer: d.Writer, Gatherer: d.Gatherer, Journal: j, Now: a.world.Now, Wait: a.world.Wait}
 }
 
 // start makes the run of a plan on the mesh as it is now.

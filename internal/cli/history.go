@@ -23,7 +23,7 @@ func (a *app) history() *cobra.Command {
 			return a.showHistory(c.Context(), o)
 		},
 	}
-	c.Flags().StringVarP(&out, "output", "o", "text", "text, json or yaml")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
 	return c
 }
 

@@ -57,9 +57,12 @@ func (f *fake) Ask(_ context.Context, _ string, w run.Wish) error {
 	return nil
 }
 
-func (f *fake) wait(context.Context, time.Duration) bool {
+func (f *fake) wait(context.Context, time.Duration) error {
 	f.waits--
-	return f.waits >= 0
+	if f.waits < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 func (f *fake) Holder(context.Context) (string, error) {

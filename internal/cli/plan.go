@@ -44,7 +44,7 @@ func (a *app) plan() *cobra.Command {
 		},
 	}
 	flags.add(c)
-	c.Flags().StringVarP(&out, "output", "o", "text", "text, json, yaml, or a file that ends in .yaml or .json, besides the text")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json, yaml; or a file that ends in .yaml or .json, besides the text")
 	c.Flags().BoolVar(&req.detailed, "detailed-exitcode", false, "Exit with 2 when there is something to do")
 	return c
 }
@@ -127,7 +127,7 @@ func (a *app) precheck() *cobra.Command {
 		},
 	}
 	flags.add(c)
-	c.Flags().StringVarP(&out, "output", "o", "text", "text, json or yaml")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
 	return c
 }
 

@@ -29,7 +29,7 @@ func (a *app) report() *cobra.Command {
 		},
 		ValidArgsFunction: a.completeRuns,
 	}
-	c.Flags().StringVarP(&out, "output", "o", "text", "text, json or yaml")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
 	return c
 }
 

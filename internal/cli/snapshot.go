@@ -30,6 +30,6 @@ func (a *app) snapshot() *cobra.Command {
 			return view.Encode(a.io.Out, o.format, s)
 		},
 	}
-	c.Flags().StringVarP(&out, "output", "o", "yaml", "yaml or json")
+	c.Flags().StringVarP(&out, "output", "o", "yaml", "Output format: yaml or json")
 	return c
 }

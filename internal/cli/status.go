@@ -42,7 +42,7 @@ func (a *app) status() *cobra.Command {
 			return a.watch(c.Context(), req)
 		},
 	}
-	c.Flags().StringVarP(&out, "output", "o", "text", "text, wide, json or yaml")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, wide, json or yaml")
 	c.Flags().BoolVarP(&req.watch, "watch", "w", false, "Look again and again: redrawn in a terminal, a line for each change in a pipe")
 	c.Flags().DurationVar(&req.every, "poll-interval", 2*time.Second, "How often to look with --watch")
 	return c
@@ -118,7 +118,7 @@ func (a *app) watch(ctx context.Context, req statusRequest) error {
 		if err != nil {
 			return err
 		}
-		if !a.world.Wait(ctx, req.every) {
+		if !a.waited(ctx, req.every) {
 			return nil
 		}
 	}
@@ -150,3 +150,6 @@ func (a *app) changes(s view.Status, lost error, last string) (string, error) {
 }
 
 func interrupted(ctx context.Context) bool { return ctx.Err() != nil }
+
+// waited is whether the time has passed, and nobody interrupted it.
+func (a *app) waited(ctx context.Context, d time.Duration) bool { return a.world.Wait(ctx, d) == nil }

@@ -43,7 +43,7 @@ func (a *app) version() *cobra.Command {
 			return unreachable // after the client's version, which is known all the same
 		},
 	}
-	c.Flags().StringVarP(&out, "output", "o", "text", "text, json or yaml")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
 	c.Flags().BoolVar(&client, "client", false, "Only serin's own version: no cluster is asked")
 	return c
 }

@@ -147,7 +147,7 @@ func (a *app) taken(ctx context.Context, j Journal, r run.Run) (string, error) {
 		if holder == "" || now.WishSeq > r.WishSeq {
 			return holder, nil
 		}
-		if !a.world.Wait(ctx, time.Second) {
+		if !a.waited(ctx, time.Second) {
 			return holder, nil // the wish is stored: who does not want to wait need not
 		}
 	}

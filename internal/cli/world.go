@@ -19,9 +19,9 @@ type World struct {
 	Proxies func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
 	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
 	Now     func() time.Time
-	Wait    func(context.Context, time.Duration) bool // false when it was interrupted
-	Who     func() string                             // who types, for the record
-	Version string                                    // serin's own
+	Wait    func(context.Context, time.Duration) error // nil once the time has passed
+	Who     func() string                              // who types, for the record
+	Version string                                     // serin's own
 }
 
 // Drivers are what only a process that drives a run has. Close ends them, the

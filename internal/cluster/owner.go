@@ -26,15 +26,10 @@ func ownerOf(o metav1.Object) mesh.Owner {
 			return mesh.Owner{Kind: mesh.OwnerSail, Name: ref.Kind + "/" + ref.Name}
 		}
 	}
+	if o, ok := gitOwner(l, a); ok {
+		return o
+	}
 	switch {
-	case a["argocd.argoproj.io/tracking-id"] != "":
-		return mesh.Owner{Kind: mesh.OwnerArgoCD, Name: strings.SplitN(a["argocd.argoproj.io/tracking-id"], ":", 2)[0]}
-	case l["argocd.argoproj.io/instance"] != "":
-		return mesh.Owner{Kind: mesh.OwnerArgoCD, Name: l["argocd.argoproj.io/instance"]}
-	case l["kustomize.toolkit.fluxcd.io/name"] != "":
-		return mesh.Owner{Kind: mesh.OwnerFlux, Name: l["kustomize.toolkit.fluxcd.io/namespace"] + "/" + l["kustomize.toolkit.fluxcd.io/name"]}
-	case l["helm.toolkit.fluxcd.io/name"] != "":
-		return mesh.Owner{Kind: mesh.OwnerFlux, Name: l["helm.toolkit.fluxcd.io/namespace"] + "/" + l["helm.toolkit.fluxcd.io/name"]}
 	case l[managedBy] == "sail-operator":
 		return mesh.Owner{Kind: mesh.OwnerSail}
 	case l[managedBy] == "Helm" && a[helmName] != "":
@@ -43,4 +38,19 @@ func ownerOf(o metav1.Object) mesh.Owner {
 		return mesh.Owner{Kind: mesh.OwnerIstioctl, Name: l[owningIOP]}
 	}
 	return mesh.Owner{Kind: mesh.OwnerNone}
+}
+
+// gitOwner recognises the tools that write back what Git declares.
+func gitOwner(l, a map[string]string) (mesh.Owner, bool) {
+	switch {
+	case a["argocd.argoproj.io/tracking-id"] != "":
+		return mesh.Owner{Kind: mesh.OwnerArgoCD, Name: strings.SplitN(a["argocd.argoproj.io/tracking-id"], ":", 2)[0]}, true
+	case l["argocd.argoproj.io/instance"] != "":
+		return mesh.Owner{Kind: mesh.OwnerArgoCD, Name: l["argocd.argoproj.io/instance"]}, true
+	case l["kustomize.toolkit.fluxcd.io/name"] != "":
+		return mesh.Owner{Kind: mesh.OwnerFlux, Name: l["kustomize.toolkit.fluxcd.io/namespace"] + "/" + l["kustomize.toolkit.fluxcd.io/name"]}, true
+	case l["helm.toolkit.fluxcd.io/name"] != "":
+		return mesh.Owner{Kind: mesh.OwnerFlux, Name: l["helm.toolkit.fluxcd.io/namespace"] + "/" + l["helm.toolkit.fluxcd.io/name"]}, true
+	}
+	return mesh.Owner{}, false
 }

@@ -2,121 +2,112 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
-// manager is the field manager of everything serin writes itself (law 5).
-const manager = "serin"
-
-// ErrRefused is a deed that must not be done as the cluster is now.
-var ErrRefused = errors.New("refused")
-
-// Releases changes what Helm owns, through Helm. All are idempotent.
+// Releases changes what Helm owns, through Helm. Each may be repeated after a crash.
 type Releases interface {
 	// Get returns a release with the user's values, which may hold secrets.
 	Get(ctx context.Context, namespace, name string) (mesh.Release, bool, error)
-	// Install installs a release; like names the one it stands beside.
+	// Install makes a release; like names one of the namespace whose way of applying it takes.
 	Install(ctx context.Context, want mesh.Release, like string) error
-	Upgrade(ctx context.Context, want mesh.Release) error
+	// Upgrade brings a release to a chart version and exactly these values; earlier
+	// are attempts of ours that may have been left unfinished.
+	Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error
+	// Forget sets aside what an unfinished upgrade to want left in Helm's storage.
+	Forget(ctx context.Context, want mesh.Release) error
+	// Uninstall removes a release, or what is left of one.
 	Uninstall(ctx context.Context, namespace, name string) error
+	// Objects lists what a release holds; Note is the object's tag, if it is one's.
+	Objects(ctx context.Context, namespace, name string) ([]mesh.Object, error)
+	// CRDs names the definitions that a release would bring.
+	CRDs(ctx context.Context, want mesh.Release) ([]string, error)
 	// RevisionValues are the old revision's values, cleaned, with over on top (S-15, S-16).
 	RevisionValues(old, over map[string]any, revision string, replicas int) map[string]any
 }
 
-// Observer sees the mesh: removal checks again what a gate has seen.
-type Observer interface {
-	Observe(ctx context.Context) (mesh.Snapshot, error)
-}
-
-// Writer carries out steps. Make one with NewWriter.
+// Writer carries out steps. It writes as field manager serin, or through Releases.
 type Writer struct {
-	kube      kubernetes.Interface
+	Clients
 	releases  Releases
-	observer  Observer
-	namespace string
+	observer  drive.Reader // removal looks again at what a gate has seen
+	namespace string       // Istio's
 }
 
-// NewWriter returns a Writer for the cluster whose control planes live in istioNamespace.
-func NewWriter(cfg *rest.Config, istioNamespace string, r Releases, o Observer) (*Writer, error) {
-	kube, err := kubernetes.NewForConfig(cfg)
+// NewWriter returns a Writer of the mesh whose control planes live in istioNamespace.
+func NewWriter(cfg *rest.Config, istioNamespace string, r Releases, o drive.Reader) (*Writer, error) {
+	c, err := NewClients(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, err
 	}
-	return NewWriterFor(kube, istioNamespace, r, o), nil
+	return WriterOf(c, istioNamespace, r, o), nil
 }
 
-// NewWriterFor returns a Writer over a client that exists.
-func NewWriterFor(kube kubernetes.Interface, istioNamespace string, r Releases, o Observer) *Writer {
-	return &Writer{kube: kube, releases: r, observer: o, namespace: istioNamespace}
+// WriterOf returns a Writer that uses these clients.
+func WriterOf(c Clients, istioNamespace string, r Releases, o drive.Reader) *Writer {
+	return &Writer{Clients: c, releases: r, observer: o, namespace: istioNamespace}
 }
 
 // Apply carries out a step. It is idempotent.
 func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
 	switch st.Kind {
 	case plan.PinDefault:
-		return w.pin(ctx, st)
+		return w.pin(ctx, st, before)
 	case plan.UpgradeBase:
 		return w.upgradeBase(ctx, st, before)
 	case plan.InstallRevision:
 		return w.install(ctx, st, p, before)
-	case plan.MoveNamespace, plan.RestoreLabels:
+	case plan.MoveNamespace:
 		return w.label(ctx, st.Namespace, st.After)
+	case plan.RestoreLabels:
+		return w.labelBack(ctx, st.Namespace, st.After)
 	case plan.Restart:
 		return w.restart(ctx, st, st.To)
 	case plan.MoveTag:
-		return w.moveTag(ctx, st, st.To, before)
+		return w.moveTag(ctx, st, before)
 	case plan.RemoveRevision:
 		return w.remove(ctx, st, before)
 	}
-	return fmt.Errorf("applying step %d: no deed for kind %q", st.Number, st.Kind)
+	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
 
 // Revert takes a step back. It is idempotent, and right also where the step was
-// applied in part.
+// carried out in part or not at all.
 func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
 	switch st.Kind {
 	case plan.PinDefault:
-		return w.unpin(ctx, before)
+		return w.unpin(ctx, st, before)
 	case plan.UpgradeBase:
-		return nil // the CRDs stay: they are additive, and a downgrade could strand stored objects (R§13)
+		return w.leaveBase(ctx, st, before)
 	case plan.InstallRevision:
-		return w.uninstall(ctx, st.To, st.Target)
-	case plan.MoveNamespace, plan.RestoreLabels:
+		return w.uninstall(ctx, st, before)
+	case plan.MoveNamespace:
+		return w.labelBack(ctx, st.Namespace, st.Before)
+	case plan.RestoreLabels:
 		return w.label(ctx, st.Namespace, st.Before)
 	case plan.Restart:
 		return w.restart(ctx, st, st.From)
 	case plan.MoveTag:
-		return w.moveTag(ctx, st, st.From, before)
+		return w.moveTagBack(ctx, st, before)
 	case plan.RemoveRevision:
-		return fmt.Errorf("taking back the removal of %s: %w: the control plane is gone", st.From, ErrRefused)
+		return fmt.Errorf("taking back the removal of revision %s: %w: the control plane is gone; %s", st.From, drive.ErrRefused, st.Undo.Irreversible)
 	}
-	return fmt.Errorf("reverting step %d: no deed for kind %q", st.Number, st.Kind)
+	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
 
-// poll asks until ok says yes, ctx ends or an error is final. what is for the error.
-func poll(ctx context.Context, what string, ok func(ctx context.Context) (bool, string, error)) error {
-	seen := ""
-	err := wait.PollUntilContextCancel(ctx, 500*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		done, now, err := ok(ctx)
-		if now != "" {
-			seen = now
-		}
-		return done, err
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for %s (%s): %w", what, seen, err)
-	}
-	return nil
+// refused is an error that trying again would not mend.
+func refused(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", drive.ErrRefused, fmt.Sprintf(format, args...))
 }
 
-func options() metav1.PatchOptions { return metav1.PatchOptions{FieldManager: manager} }
+func patching() metav1.PatchOptions  { return metav1.PatchOptions{FieldManager: Manager} }
+func updating() metav1.UpdateOptions { return metav1.UpdateOptions{FieldManager: Manager} }
+func creating() metav1.CreateOptions { return metav1.CreateOptions{FieldManager: Manager} }
+func reading() metav1.GetOptions     { return metav1.GetOptions{} }

@@ -2,7 +2,6 @@ package istio
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,12 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
+	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // ErrForeign says that Helm has something under the name that serin did not put
-// there and must not touch.
-var ErrForeign = errors.New("it is not serin's")
+// there and must not touch: trying again is no use.
+var ErrForeign = fmt.Errorf("%w: it is not serin's", drive.ErrRefused)
 
 // maxHistory is how many revisions of a release are kept, as Helm's own command keeps them.
 const maxHistory = 10
@@ -160,11 +160,4 @@ func (h *Helm) CRDs(ctx context.Context, want mesh.Release) ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// equal compares values as they would be written.
-func equal(a, b map[string]any) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && (string(x) == string(y) || len(a)+len(b) == 0)
 }

@@ -70,8 +70,9 @@ func (h *Helm) install(c *action.Configuration, ch *chart.Chart, want mesh.Relea
 }
 
 // Upgrade brings a release to a chart version and to exactly these values. One
-// that is deployed as asked is left alone.
-func (h *Helm) Upgrade(ctx context.Context, want mesh.Release) error {
+// that is deployed as asked is left alone. A pending record of an attempt at
+// want, or at one of earlier, is taken over.
+func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error {
 	ch, err := h.charts.Load(ctx, want.Chart, want.Version)
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
@@ -80,7 +81,7 @@ func (h *Helm) Upgrade(ctx context.Context, want mesh.Release) error {
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	state, err := h.settle(ctx, c, want)
+	state, err := h.settle(ctx, c, want, earlier...)
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}

@@ -66,20 +66,11 @@ func withoutPolicy(in *bytes.Buffer, fails func(name string) (bool, error)) (*by
 		if !ours {
 			continue
 		}
-		hooks, err := n.Pipe(kyaml.Lookup("webhooks"))
-		if err != nil || hooks == nil {
-			continue
-		}
-		err = hooks.VisitElements(func(w *kyaml.RNode) error {
-			if p, err := w.GetString("failurePolicy"); err == nil && p == string(admissionv1.Ignore) {
-				changed = true
-				return w.PipeE(kyaml.Clear("failurePolicy"))
-			}
-			return nil
-		})
+		dropped, err := dropIgnore(n)
 		if err != nil {
 			return nil, fmt.Errorf("leaving out failurePolicy of %s: %w", n.GetName(), err)
 		}
+		changed = changed || dropped
 	}
 	if !changed {
 		return bytes.NewBuffer(raw), nil
@@ -89,4 +80,21 @@ func withoutPolicy(in *bytes.Buffer, fails func(name string) (bool, error)) (*by
 		return nil, fmt.Errorf("writing the rendered objects: %w", err)
 	}
 	return bytes.NewBufferString(out), nil
+}
+
+// dropIgnore takes "failurePolicy: Ignore" out of a validator's entries.
+func dropIgnore(validator *kyaml.RNode) (bool, error) {
+	hooks, err := validator.Pipe(kyaml.Lookup("webhooks"))
+	if err != nil || hooks == nil {
+		return false, err //nolint:wrapcheck // the caller names the object
+	}
+	dropped := false
+	err = hooks.VisitElements(func(w *kyaml.RNode) error {
+		if p, err := w.GetString("failurePolicy"); err == nil && p == string(admissionv1.Ignore) {
+			dropped = true
+			return w.PipeE(kyaml.Clear("failurePolicy"))
+		}
+		return nil
+	})
+	return dropped, err //nolint:wrapcheck // the caller names the object
 }

@@ -74,18 +74,18 @@ func clusterKinds() []string {
 	}
 }
 
-func namespaceOf(o unstructured.Unstructured, release string) string {
+func namespaceOf(o unstructured.Unstructured, fallback string) string {
 	switch {
 	case slices.Contains(clusterKinds(), o.GetKind()):
 		return ""
 	case o.GetNamespace() != "":
 		return o.GetNamespace()
 	}
-	return release
+	return fallback
 }
 
-func identity(o unstructured.Unstructured, release string) string {
-	return o.GetKind() + " " + strings.TrimPrefix(namespaceOf(o, release)+"/"+o.GetName(), "/")
+func identity(o unstructured.Unstructured, fallback string) string {
+	return o.GetKind() + " " + strings.TrimPrefix(namespaceOf(o, fallback)+"/"+o.GetName(), "/")
 }
 
 // unshared refuses a release that would hold an object of another release of the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"helm.sh/helm/v4/pkg/action"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
@@ -26,10 +27,9 @@ const (
 // settle looks at what there is and takes over what a killed process left.
 //
 // A record that is pending may be another person's Helm at work. It is ours, or
-// as good as ours, when it holds what is being asked for; then it is marked as
-// failed and done again. It is not deleted: it is the only list of what that
-// attempt may have made, and an uninstall needs it.
-func (h *Helm) settle(ctx context.Context, c *action.Configuration, want mesh.Release) (found, error) {
+// as good as ours, when it holds what is being asked for, or one of the earlier
+// attempts that the caller knows of. Then it is set aside (see takeOver).
+func (h *Helm) settle(ctx context.Context, c *action.Configuration, want mesh.Release, earlier ...mesh.Release) (found, error) {
 	rel, err := last(c, want.Name)
 	if err != nil {
 		return absent, err
@@ -47,15 +47,56 @@ func (h *Helm) settle(ctx context.Context, c *action.Configuration, want mesh.Re
 		return again, nil
 	case st == rcommon.StatusUninstalling:
 		return absent, h.Uninstall(ctx, want.Namespace, want.Name)
-	case !same:
-		return differs, fmt.Errorf("its revision %d is %s, begun by someone else (chart %s, other values): %w; see \"helm history %s -n %s\"",
+	case !same && !slices.ContainsFunc(earlier, func(e mesh.Release) bool { return holds(rel, e) }):
+		return differs, fmt.Errorf("its revision %d is %s, begun by someone else (chart %s): %w; see \"helm history %s -n %s\"",
 			rel.Version, st, chartOf(rel), ErrForeign, want.Name, want.Namespace)
+	}
+	if err := takeOver(c, rel); err != nil {
+		return again, fmt.Errorf("taking over its revision %d: %w", rel.Version, err)
+	}
+	return again, nil
+}
+
+// takeOver sets aside a pending record, so that Helm goes on. An upgrade's is
+// deleted: the deployed one before it still says what the release holds, and the
+// history is as if nothing had been begun. An install's is the only list of what
+// that attempt made, which an uninstall needs: it is marked as failed.
+func takeOver(c *action.Configuration, rel *release.Release) error {
+	if _, err := c.Releases.Deployed(rel.Name); err == nil {
+		if _, err := c.Releases.Delete(rel.Name, rel.Version); err != nil {
+			return fmt.Errorf("removing its record: %w", err)
+		}
+		return nil
 	}
 	rel.SetStatus(rcommon.StatusFailed, "Interrupted; carried on in the next revision")
 	if err := c.Releases.Update(rel); err != nil {
-		return again, fmt.Errorf("taking over its revision %d, left %s: %w", rel.Version, rcommon.StatusPendingUpgrade, err)
+		return fmt.Errorf("marking its record: %w", err)
 	}
-	return again, nil
+	return nil
+}
+
+// Forget sets aside what an upgrade to want left when it did not end, pending or
+// failed. The release then is what was deployed before. Nothing else is touched.
+func (h *Helm) Forget(_ context.Context, want mesh.Release) error {
+	c, err := h.action(want.Namespace)
+	if err != nil {
+		return fmt.Errorf("settling release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	for {
+		rel, err := last(c, want.Name)
+		if err != nil {
+			return fmt.Errorf("settling release %s/%s: %w", want.Namespace, want.Name, err)
+		}
+		if rel == nil || !holds(rel, want) || !rel.Info.Status.IsPending() && rel.Info.Status != rcommon.StatusFailed {
+			return nil
+		}
+		if _, err := c.Releases.Deployed(want.Name); err != nil {
+			return nil //nolint:nilerr // no deployed one below: it is not an upgrade's record
+		}
+		if _, err := c.Releases.Delete(rel.Name, rel.Version); err != nil {
+			return fmt.Errorf("settling release %s/%s: %w", want.Namespace, want.Name, err)
+		}
+	}
 }
 
 func chartOf(r *release.Release) string {

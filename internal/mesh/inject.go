@@ -68,11 +68,18 @@ func (s Snapshot) Injection(nsLabels, podLabels map[string]string) Injection {
 // InjectionOf says what the injectors would make of the workload's next pod,
 // with the reasons for which a called injector does nothing (R§1.3).
 func (s Snapshot) InjectionOf(w Workload) Injection {
-	if w.HostNetwork || systemNamespace(w.Namespace) {
+	if w.HostNetwork || systemNamespace(w.Namespace) || w.optedOut() {
 		return Injection{}
 	}
 	ns, _ := s.Namespace(w.Namespace)
 	return s.Injection(ns.Labels, w.TemplateLabels)
+}
+
+// optedOut says whether the template's annotation refuses injection. The webhooks
+// do not see it; istiod does, where there is no label of that name (R§1.3).
+func (w Workload) optedOut() bool {
+	_, labelled := w.TemplateLabels[InjectLabel]
+	return !labelled && w.TemplateAnnotations[InjectLabel] == "false"
 }
 
 // systemNamespace names the namespaces in which istiod never injects (R§1.3).

@@ -98,7 +98,9 @@ func TestS01_aPinnedTagAnswersLikeTheInjectorItReplaces(t *testing.T) {
 
 func TestInjection_anActiveInjectorBesideTheDefaultTagIsAConflict(t *testing.T) {
 	w := threeInjectors()
-	s := w.Change(func(s *mesh.Snapshot) { s.Injectors = append(s.Injectors, mesh.TagInjector("default", "canary", "istio-system")) }).Snapshot()
+	s := w.Change(func(s *mesh.Snapshot) {
+		s.Injectors = append(s.Injectors, mesh.TagInjector("default", "canary", "istio-system"))
+	}).Snapshot()
 	rows(func(ns, pod, want string) {
 		if i := s.Injection(labels(ns), labels(pod)); i.Conflict != (want == "default") || i.Conflict && i.Revision != "" {
 			t.Errorf("namespace %s, pod %s: %+v, want a conflict: %v", ns, pod, i, want == "default")
@@ -140,12 +142,16 @@ func TestInjectorFor_countsAnInjectorOnce(t *testing.T) {
 func TestInjectionOf_whatIstiodItselfRefuses(t *testing.T) {
 	s := meshtest.New().ControlPlane("default", "1.27.0").Namespace("shop", "istio-injection", "enabled").Namespace("kube-system", "istio-injection", "enabled").
 		Deployment("shop", "plain").Deployment("shop", "host", meshtest.With(func(w *mesh.Workload) { w.HostNetwork = true })).
-		Deployment("shop", "out", meshtest.Labels(mesh.InjectLabel, "false")).Deployment("kube-system", "dns").Snapshot()
+		Deployment("shop", "out", meshtest.Labels(mesh.InjectLabel, "false")).Deployment("kube-system", "dns").
+		Deployment("shop", "note", meshtest.With(func(w *mesh.Workload) { w.TemplateAnnotations = map[string]string{mesh.InjectLabel: "false"} })).
+		Deployment("shop", "both", meshtest.Labels(mesh.InjectLabel, "true"), meshtest.With(func(w *mesh.Workload) {
+			w.TemplateAnnotations = map[string]string{mesh.InjectLabel: "false"}
+		})).Snapshot()
 	got := map[string]string{}
 	for _, w := range s.Workloads {
 		got[w.Name] = s.InjectionOf(w).String()
 	}
-	want := map[string]string{"plain": "default", "host": "none", "out": "none", "dns": "none"}
+	want := map[string]string{"plain": "default", "host": "none", "out": "none", "dns": "none", "note": "none", "both": "default"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

@@ -118,7 +118,9 @@ func TestOrphans(t *testing.T) {
 		{"its control plane is gone", func(s *mesh.Snapshot) { s.ControlPlanes = nil }, "pod default/details-v1-0: runs on revision default"},
 		{"its injector is gone", func(s *mesh.Snapshot) { s.Injectors = nil }, "namespace default: its labels ask for injection and nothing answers"},
 		{"its label names nothing", func(s *mesh.Snapshot) { ns(s, "default").Labels = map[string]string{mesh.RevLabel: "nope"} }, "namespace default: its labels ask"},
-		{"a tag leads to nothing", func(s *mesh.Snapshot) { s.Injectors = append(s.Injectors, mesh.TagInjector("p", "gone", "istio-system")) }, "injector istio-revision-tag-p: calls revision gone"},
+		{"a tag leads to nothing", func(s *mesh.Snapshot) {
+			s.Injectors = append(s.Injectors, mesh.TagInjector("p", "gone", "istio-system"))
+		}, "injector istio-revision-tag-p: calls revision gone"},
 		{"a tag's Service leads to nothing", func(s *mesh.Snapshot) { s.TagServices = []mesh.TagService{{Name: "t", Tag: "p", Revision: "gone"}} }, "service t: selects revision gone"},
 		{"a validator leads to nothing", func(s *mesh.Snapshot) { v(s, mesh.DefaultValidator).Revision = "gone" }, "validator istiod-default-validator: calls revision gone"},
 		{"a template names nothing", func(s *mesh.Snapshot) { gateway(s).TemplateLabels = map[string]string{mesh.RevLabel: "nope"} }, `workload istio-ingress/istio-ingress: its label istio.io/rev names "nope"`},

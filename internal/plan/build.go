@@ -24,7 +24,10 @@ const (
 // stop it are all reported at once, and then there are no steps. The same
 // snapshot and request give the same bytes.
 func Build(s mesh.Snapshot, r Request) Plan {
-	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}}
+	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}, pods: map[mesh.Ref][]mesh.Pod{}}
+	for _, p := range s.Pods {
+		b.pods[p.Workload] = append(b.pods[p.Workload], p)
+	}
 	b.choose()
 	if len(b.from) > 0 && !b.atTarget {
 		b.scope = scopeOf(b)
@@ -58,6 +61,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 // builder gathers a plan: the request, what moves, findings and steps.
 type builder struct {
 	s        mesh.Snapshot
+	pods     map[mesh.Ref][]mesh.Pod // of each workload
 	req      Request
 	to       string   // the new revision
 	from     []string // those that are left, sorted

@@ -56,6 +56,7 @@ const (
 	codeKept          = "SRN1059" // an old revision that is not removed
 	codeNoProbe       = "SRN1060" // nothing sends requests (S-47)
 	codeWave          = "SRN1061" // a wave that names nothing
+	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)
 )
 

@@ -105,7 +105,7 @@ func (d *drift) injector(w, g mesh.Injector) {
 		d.say("injector %s: switched off", w.Name)
 	case w.Revision != g.Revision && w.Tag == "":
 		d.say("injector %s: called %s, calls %s", w.Name, w.Revision, g.Revision)
-	case !d.made(w) && selectors(w) != selectors(g):
+	case !w.IsOff() && !d.made(w) && selectors(w) != selectors(g):
 		d.say("injector %s: its selectors have changed", w.Name)
 	}
 }

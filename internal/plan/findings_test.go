@@ -22,7 +22,7 @@ func release(s *mesh.Snapshot, name string) *mesh.Release {
 }
 
 func TestFindings(t *testing.T) {
-	with := func(f func(*plan.Request)) plan.Request { return ask(f) }
+	with := ask
 	argo := mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "argocd/shop"}
 	for _, tt := range []struct {
 		name   string
@@ -84,11 +84,13 @@ func TestFindings(t *testing.T) {
 		{"S-19: a shape serin does not know", change(func(s *mesh.Snapshot) {
 			s.Unsupported = []mesh.Object{{Kind: "Secret", Namespace: "istio-system", Name: "remote", Note: "a remote cluster"}}
 		}), probed(), "SRN1040", plan.Mandatory, "secret istio-system/remote"},
+		{"S-45: a default validator in Git", change(func(s *mesh.Snapshot) { s.Validators[0].Owner = argo }), probed(), "SRN1025", plan.Mandatory, "validator istiod-default-validator"},
 		{"S-6: a managed Gateway", change(func(s *mesh.Snapshot) {
 			s.ManagedGateways = []mesh.Object{{Kind: "Gateway", Namespace: "default", Name: "gw"}}
 		}), probed(), "SRN1041", plan.Mandatory, "gateway default/gw"},
 		{"Recreate", one(func(w *mesh.Workload) { w.Strategy = "Recreate" }), probed(), "SRN1050", plan.Overridable, "workload default/odd"},
 		{"one replica without surge", one(func(w *mesh.Workload) { w.MaxSurge = 0 }), probed(), "SRN1050", plan.Overridable, "workload default/odd"},
+		{"a DaemonSet without surge", meshtest.Bookinfo("1.27.0").Workload(mesh.KindDaemonSet, "default", "agent"), probed(), "SRN1050", plan.Warning, "workload daemonset default/agent"},
 		{"OnDelete", one(func(w *mesh.Workload) { w.Strategy = "OnDelete" }), probed(), "SRN1051", plan.Overridable, "workload default/odd"},
 		{"paused", one(func(w *mesh.Workload) { w.Paused = true }), probed(), "SRN1051", plan.Overridable, "workload default/odd"},
 		{"a partition", one(func(w *mesh.Workload) { w.Partition = 1 }), probed(), "SRN1051", plan.Overridable, "workload default/odd"},
@@ -113,6 +115,9 @@ func TestFindings(t *testing.T) {
 		{"a wave that names nothing", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) { r.Waves = []plan.Wave{{Namespaces: []string{"nope"}}} }), "SRN1061", plan.Mandatory, "wave 1"},
 		{"a wave of more than everything", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) { r.Waves = []plan.Wave{{}, {Percent: 101}} }), "SRN1061", plan.Mandatory, "wave 2"},
 		{"S-9: a wave that names what follows only a tag", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) { r.Waves = []plan.Wave{{Workloads: []string{"istio-ingress/istio-ingress"}}} }), "SRN1062", plan.Warning, "wave 1"},
+		{"a wave to which nothing belongs", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) {
+			r.Waves = []plan.Wave{{Selector: map[string]string{"no": "one"}, Approve: true}}
+		}), "SRN1063", plan.Warning, "wave 1"},
 		{"already there", meshtest.Bookinfo("1.29.1"), probed(), "SRN1010", plan.Info, "mesh"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -34,6 +34,7 @@ func (b *builder) judgeTags() {
 		}
 	}
 	b.judgeDefault()
+	b.judgeBase()
 }
 
 func parts(t mesh.Tag) string {
@@ -47,22 +48,36 @@ func parts(t mesh.Tag) string {
 	return strings.Join(out, ", ")
 }
 
-// judgeDefault is about the default validator and the base release that renders it.
+// judgeDefault is about the default validator.
 func (b *builder) judgeDefault() {
-	v, hasValidator := b.s.DefaultValidator()
-	t, hasTag := b.s.Tag(mesh.DefaultTag)
-	if hasValidator && !b.s.Serves(v.Revision) {
+	v, ok := b.s.DefaultValidator()
+	if !ok {
+		return
+	}
+	object := "validator " + v.Name
+	_, hasTag := b.s.Tag(mesh.DefaultTag)
+	moves := slices.Contains(b.scope.tags, mesh.DefaultTag)
+	switch {
+	case !b.s.Serves(v.Revision):
 		sev := Mandatory
 		if v.FailurePolicy == "Ignore" {
 			sev = Warning
 		}
-		b.find(codeDangling, sev, "validator "+v.Name, "it calls revision "+v.Revision+", which has no ready control plane", "set defaultRevision of the base release to a revision that is there")
-	}
-	if hasValidator && !hasTag && b.leaves(v.Revision) && !b.scope.pin {
-		b.find(codeLoneValidator, Mandatory, "validator "+v.Name, "it calls revision "+v.Revision+" and there is no default tag with which it could move",
+		b.find(codeDangling, sev, object, "it calls revision "+v.Revision+", which has no ready control plane", "set defaultRevision of the base release to a revision that is there")
+	case !hasTag && !b.scope.pin && b.leaves(v.Revision):
+		b.find(codeLoneValidator, Mandatory, object, "it calls revision "+v.Revision+" and there is no default tag with which it could move",
 			"set one: istioctl tag set default --revision "+v.Revision)
 	}
+	if moves && gitOps(v.Owner) {
+		b.find(codeGitOpsTag, Mandatory, object, ownedBy(v.Owner)+", which would move it back",
+			"let it name "+b.to+" there when the plan moves the default tag; serin does not write through Git yet")
+	}
+}
+
+// judgeBase is about the base release, which renders the default validator.
+func (b *builder) judgeBase() {
 	base, ok := b.s.Base()
+	t, hasTag := b.s.Tag(mesh.DefaultTag)
 	if ok && hasTag && slices.Contains(b.scope.tags, mesh.DefaultTag) && base.DefaultRevisionValue() != t.Revision {
 		b.find(codeBaseDisagrees, Warning, "release "+base.Namespace+"/"+base.Name,
 			fmt.Sprintf("its value defaultRevision is %q and the default tag leads to %s: its next upgrade would move the validator", base.DefaultRevisionValue(), t.Revision), "")

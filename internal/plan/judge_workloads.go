@@ -24,6 +24,8 @@ func (b *builder) judgeRestart(w mesh.Workload) {
 	switch {
 	case w.Strategy == "Recreate":
 		b.find(codeOutage, Overridable, object, "its strategy is Recreate: a restart takes all its pods away first", "use RollingUpdate, or accept the outage")
+	case w.Kind == mesh.KindDaemonSet && w.MaxSurge == 0:
+		b.find(codeOutage, Warning, object, "it does not surge: each node is without its pod while that is restarted", "")
 	case risky(w):
 		b.find(codeOutage, Overridable, object, "it has one replica and no surge: a restart takes it away before the new pod is ready", "let it surge, or run two replicas, or accept the outage")
 	}
@@ -81,7 +83,7 @@ func (b *builder) judgePods(w mesh.Workload) {
 		b.find(codeDouble, Mandatory, object, fmt.Sprintf("injectors of different revisions take its pods: %v", i.Injectors), "one of them must go")
 		return
 	}
-	for _, p := range b.s.PodsOf(w.Ref) {
+	for _, p := range b.pods[w.Ref] {
 		if p.Leaving || p.Revision == i.Revision {
 			continue
 		}

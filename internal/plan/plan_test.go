@@ -167,11 +167,22 @@ func TestBuild_gates(t *testing.T) {
 			t.Errorf("step %d says nothing of its undo", st.Number)
 		}
 	}
-	if got := p.Steps[0].Question; got.Revision != "default" || got.Version != "1.27.0" || got.Old != "" {
-		t.Errorf("the pin stays on the old revision: %+v", got)
-	}
-	if got := p.Steps[9].Question; got.Revision != "1-29-1" || got.Old != "default" {
-		t.Errorf("the removal asks about the old revision: %+v", got)
+}
+
+func TestBuild_questions(t *testing.T) {
+	p, _ := bookinfo()
+	both := []string{"default", "istio-ingress"}
+	gateway := []mesh.Ref{{Kind: mesh.KindDeployment, Namespace: "istio-ingress", Name: "istio-ingress"}}
+	for step, want := range map[int]gate.Question{
+		1:  {Revision: "default", Version: "1.27.0", Namespaces: both, Workloads: gateway, Step: 1},
+		4:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Namespaces: both[:1], Step: 4},
+		7:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Namespaces: both, Workloads: gateway, Step: 7},
+		8:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Workloads: gateway, Step: 8, MinServed: 1},
+		10: {Revision: "1-29-1", Old: "default", Version: "1.29.1", Namespaces: both, Workloads: gateway, Step: 10},
+	} {
+		if d := cmp.Diff(want, p.Steps[step-1].Question); d != "" {
+			t.Errorf("step %d: %s", step, d)
+		}
 	}
 	if time.Duration(p.Steps[4].Soak) != 30*time.Second || p.Steps[4].Pace != 5 || p.Steps[4].Question.MinServed != 1 {
 		t.Errorf("defaults of a restart: %+v", p.Steps[4])

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -126,6 +127,18 @@ func (c promise) ended(s mesh.Snapshot, steps []plan.Step) []string {
 			out = append(out, fmt.Sprintf("S-7, at the end: namespace %s: labels %v, want %v", n.Name, now.Labels, want))
 		}
 	}
+	out = append(out, removed(s, steps)...)
+	if base, ok := s.Base(); ok && slices.ContainsFunc(steps, func(st plan.Step) bool { return st.Kind == plan.MoveTag && st.Tag == "default" }) {
+		if got := base.DefaultRevisionValue(); got != "" && got != c.p.To {
+			out = append(out, "S-3, at the end: the base release names "+got)
+		}
+	}
+	return out
+}
+
+// removed checks that what went is gone and that nothing refers to it.
+func removed(s mesh.Snapshot, steps []plan.Step) []string {
+	var out []string
 	for _, st := range steps {
 		if st.Kind != plan.RemoveRevision {
 			continue
@@ -137,21 +150,13 @@ func (c promise) ended(s mesh.Snapshot, steps []plan.Step) []string {
 			out = append(out, fmt.Sprintf("at the end: %s %s/%s refers to %s, which was removed", r.Kind, r.Namespace, r.Name, st.From))
 		}
 	}
-	if base, ok := s.Base(); ok && slices.ContainsFunc(steps, func(st plan.Step) bool { return st.Kind == plan.MoveTag && st.Tag == "default" }) {
-		if got := base.DefaultRevisionValue(); got != "" && got != c.p.To {
-			out = append(out, "S-3, at the end: the base release names "+got)
-		}
-	}
 	return out
 }
 
 // labels are those a namespace must end with: as they were when they name a tag
 // or istio-injection, the new revision where they named one that is left.
 func (c promise) labels(n mesh.Namespace) map[string]string {
-	want := map[string]string{}
-	for k, v := range n.Labels {
-		want[k] = v
-	}
+	want := maps.Clone(n.Labels)
 	rev, ok := n.Labels[mesh.RevLabel]
 	_, tag := c.start.Tag(rev)
 	if rev == mesh.DefaultRevision && slices.Contains(c.p.From, mesh.DefaultRevision) {

@@ -55,16 +55,8 @@ func random(seed uint64) (mesh.Snapshot, plan.Request) {
 }
 
 func planes(r *rand.Rand, w *meshtest.World) ([]string, []string) {
-	all := []string{"default", "1-27-3", "old"}
-	var revs, tags []string
-	for _, rev := range all {
-		if r.IntN(2) == 0 {
-			revs = append(revs, rev)
-		}
-	}
-	if len(revs) == 0 {
-		revs = all[:1]
-	}
+	revs := some(r, []string{"default", "1-27-3", "old"})
+	var tags []string
 	def := ""
 	if revs[0] == "default" {
 		def = "default"
@@ -96,17 +88,40 @@ func planes(r *rand.Rand, w *meshtest.World) ([]string, []string) {
 	return revs, tags
 }
 
+// some are one or more of all.
+func some(r *rand.Rand, all []string) []string {
+	var out []string
+	for _, s := range all {
+		if r.IntN(2) == 0 {
+			out = append(out, s)
+		}
+	}
+	if len(out) == 0 {
+		return all[:1]
+	}
+	return out
+}
+
 func namespaceLabels(r *rand.Rand, names []string) [][]string {
 	name := names[r.IntN(len(names))]
 	return [][]string{
-		nil, {mesh.InjectionLabel, "enabled"}, {mesh.InjectionLabel, "enabled"}, {mesh.InjectionLabel, "disabled"}, {mesh.RevLabel, name}, {mesh.RevLabel, name},
-		{mesh.InjectionLabel, "enabled", mesh.RevLabel, name}, {mesh.RevLabel, ""},
+		nil,
+		{mesh.InjectionLabel, "enabled"},
+		{mesh.InjectionLabel, "enabled"},
+		{mesh.InjectionLabel, "disabled"},
+		{mesh.RevLabel, name},
+		{mesh.RevLabel, name},
+		{mesh.InjectionLabel, "enabled", mesh.RevLabel, name},
+		{mesh.RevLabel, ""},
 	}
 }
 
 func load(r *rand.Rand, w *meshtest.World, ns, name string, names []string) {
 	labels := pick(r, [][]string{
-		nil, nil, {mesh.InjectLabel, "true"}, {mesh.InjectLabel, "false"}, {mesh.RevLabel, names[r.IntN(len(names))]},
+		nil, nil,
+		{mesh.InjectLabel, "true"},
+		{mesh.InjectLabel, "false"},
+		{mesh.RevLabel, names[r.IntN(len(names))]},
 		{mesh.RevLabel, names[r.IntN(len(names))], mesh.InjectLabel, "true"},
 	})
 	opts := []meshtest.Option{meshtest.Labels(labels...), meshtest.Replicas(r.IntN(4)), meshtest.With(func(wl *mesh.Workload) {

@@ -142,7 +142,7 @@ func (b *builder) place(sc *scope, w mesh.Workload) {
 // they are on, if any is.
 func (b *builder) unit(w mesh.Workload) unit {
 	u := unit{w: w}
-	for _, p := range b.s.PodsOf(w.Ref) {
+	for _, p := range b.pods[w.Ref] {
 		if p.Leaving || p.Revision == "" {
 			continue
 		}

@@ -36,12 +36,7 @@ func simulate(s *mesh.Snapshot, st Step) {
 	case MoveTag:
 		pointTag(s, st.Tag, st.To)
 		if st.Tag == mesh.DefaultTag {
-			pointValidator(s, st.To)
-			setBase(s, func(r *mesh.Release) {
-				if r.DefaultRevisionValue() != "" { // else it renders no validator, and goes on so
-					setValue(r, "defaultRevision", st.To)
-				}
-			})
+			simulateDefault(s, st.To)
 		}
 	case RemoveRevision:
 		removeRevision(s, st.From)
@@ -60,6 +55,7 @@ func simulatePin(s *mesh.Snapshot, st Step) {
 		}
 		s.Injectors[i] = old.Off()
 	}
+	s.Injectors = slices.DeleteFunc(s.Injectors, func(i mesh.Injector) bool { return i.Tag == st.Tag })
 	s.Injectors = append(s.Injectors, in)
 	sortInjectors(s)
 	pointTagService(s, st.Tag, st.To)
@@ -152,6 +148,19 @@ func pointTag(s *mesh.Snapshot, tag, revision string) {
 		}
 	}
 	pointTagService(s, tag, revision)
+}
+
+// simulateDefault moves the default validator, through the base release where
+// that renders it (S-3).
+func simulateDefault(s *mesh.Snapshot, revision string) {
+	v, ok := s.DefaultValidator()
+	if !ok {
+		return
+	}
+	pointValidator(s, revision)
+	if v.Owner.Kind == mesh.OwnerHelm {
+		setBase(s, func(r *mesh.Release) { setValue(r, "defaultRevision", revision) })
+	}
 }
 
 // pointTagService moves the tag's Service, or makes the one that tags of that

@@ -57,6 +57,9 @@ func (b *builder) add(st Step) int {
 	if st.Question.Revision == b.to {
 		st.Question.Version = b.req.To
 	}
+	if len(st.Question.Namespaces) == 0 { // there is no namespace in which anybody is injected: nothing to dry-run
+		st.Proof = slices.DeleteFunc(st.Proof, func(g gate.Name) bool { return g == gate.Injection })
+	}
 	b.steps = append(b.steps, st)
 	return st.Number
 }
@@ -70,9 +73,26 @@ func (b *builder) pinDefault() {
 	b.add(Step{
 		Kind: PinDefault, Target: mesh.DefaultTag, From: mesh.DefaultRevision, To: mesh.DefaultRevision, Tag: mesh.DefaultTag, Version: c.Version,
 		Why: why, Proof: []gate.Name{gate.Injection, gate.Tags},
-		Question: gate.Question{Namespaces: b.followed(mesh.DefaultRevision)},
+		Question: b.asking(b.followed(mesh.DefaultRevision), mesh.DefaultTag),
 		Undo:     Undo{What: "injector on, tag off"},
 	})
+}
+
+// asking asks for dry-run pods in the namespaces, and for such as follow only one
+// of the tags: those are labelled as the workloads are (S-9).
+func (b *builder) asking(namespaces []string, tags ...string) gate.Question {
+	q := gate.Question{Namespaces: namespaces}
+	for _, u := range b.scope.byTag {
+		if !slices.Contains(tags, u.tag) {
+			continue
+		}
+		q.Workloads = append(q.Workloads, u.w.Ref)
+		if !slices.Contains(q.Namespaces, u.w.Namespace) {
+			q.Namespaces = append(q.Namespaces, u.w.Namespace)
+		}
+	}
+	slices.Sort(q.Namespaces)
+	return q
 }
 
 // followed are the namespaces whose plain pods the revision injects now.
@@ -205,7 +225,7 @@ func (b *builder) moveTag(tag string) {
 		Needs:    []gate.Name{gate.ControlPlane},
 		Proof:    b.withRequests([]gate.Name{gate.Tags, gate.Injection}),
 		Soak:     min(b.req.Soak, tagSoak),
-		Question: gate.Question{Namespaces: namespaces},
+		Question: b.asking(namespaces, tag),
 		Undo:     Undo{What: "move back"},
 	})
 }
@@ -258,22 +278,25 @@ func (b *builder) removals() {
 		case c.Owner.Kind != mesh.OwnerHelm:
 			b.find(codeKept, Warning, "revision "+rev, "it is not removed: Helm does not own it", "remove it with the tool that installed it")
 		default:
-			b.remove(c)
+			b.remove(c, end)
 		}
 	}
 }
 
-func (b *builder) remove(c mesh.ControlPlane) {
+// remove asks afterwards about every namespace that has come to the new revision.
+func (b *builder) remove(c mesh.ControlPlane, end mesh.Snapshot) {
 	var namespaces []string
-	for _, n := range b.scope.namespaces {
-		namespaces = append(namespaces, n.name)
+	for _, n := range end.Namespaces {
+		if end.Injection(n.Labels, nil).Revision == b.to {
+			namespaces = append(namespaces, n.Name)
+		}
 	}
 	b.add(Step{
 		Kind: RemoveRevision, Target: c.Revision, From: c.Revision, To: b.to, Version: c.Version, Namespace: c.Namespace,
 		Why:      "nothing relies on it any more",
 		Needs:    []gate.Name{gate.NothingRefers, gate.Approval},
 		Proof:    []gate.Name{gate.Injection},
-		Question: gate.Question{Namespaces: namespaces},
+		Question: b.asking(namespaces, b.scope.tags...),
 		Undo:     Undo{Irreversible: "reinstall from the run"},
 	})
 }

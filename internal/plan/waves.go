@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -24,7 +25,7 @@ func (b *builder) waves() []wave {
 	left := slices.Clone(b.scope.byLabel)
 	var out []wave
 	done := map[string]bool{} // namespaces without workloads left that a wave has named
-	for _, w := range b.req.Waves {
+	for i, w := range b.req.Waves {
 		var picked []unit
 		picked, left = b.pick(w, left)
 		parts := b.split(picked, w)
@@ -36,6 +37,8 @@ func (b *builder) waves() []wave {
 		}
 		if len(parts) > 0 {
 			parts[0].approve = w.Approve
+		} else {
+			b.find(codeEmptyWave, Warning, fmt.Sprintf("wave %d", i+1), "nothing that is left to move fits it: it is left out", "")
 		}
 		out = append(out, parts...)
 	}

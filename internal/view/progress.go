@@ -27,8 +27,8 @@ type Progress struct {
 // Show prints what is new in the run.
 func (p *Progress) Show(r run.Run) {
 	p.records(r)
-	if r.Phase == run.Waiting && len(r.Verdicts) == 0 && r.Cause == "" && !r.Paused {
-		return // between two steps: the next line says more
+	if (r.Phase == run.Waiting || r.Phase == run.Proving) && len(r.Verdicts) == 0 && r.Cause == "" && !r.Paused {
+		return // no gate was judged yet: the next line says more
 	}
 	line, state := p.line(r)
 	switch {
@@ -64,19 +64,26 @@ func (p *Progress) records(r run.Run) {
 			continue
 		}
 		p.steps[i] = rec.State
-		if rec.State != "done" && rec.State != "undone" {
-			continue
+		if rec.State == "done" || rec.State == "undone" {
+			p.print(p.ended(r, i))
 		}
-		s := r.Plan.Steps[i]
-		text := fmt.Sprintf("%s  %d/%d %s %s  %s", p.Now().Format(time.TimeOnly), s.Number, len(r.Plan.Steps), s.Kind, s.Target, rec.State)
-		if !rec.Ended.IsZero() && !rec.Started.IsZero() {
-			text += " in " + short(rec.Ended.Sub(rec.Started))
-		}
-		if rec.Sent > 0 {
-			text += fmt.Sprintf(", requests %d sent, %d failed", rec.Sent, rec.Failed)
-		}
-		p.print(text)
 	}
+}
+
+// ended is the line for a step that was finished or taken back.
+func (p *Progress) ended(r run.Run, i int) string {
+	s, rec := r.Plan.Steps[i], r.Steps[i]
+	text := fmt.Sprintf("%s  %d/%d %s %s  %s", p.Now().Format(time.TimeOnly), s.Number, len(r.Plan.Steps), s.Kind, s.Target, rec.State)
+	if !rec.Ended.IsZero() && !rec.Started.IsZero() {
+		text += " in " + short(rec.Ended.Sub(rec.Started))
+	}
+	if rec.Sent > 0 {
+		text += fmt.Sprintf(", requests %d sent, %d failed", rec.Sent, rec.Failed)
+	}
+	if rec.State == "done" && !strings.HasSuffix(p.state, answers(rec.Verdicts)) {
+		text += ": " + verdicts(rec.Verdicts) // no line before this one has said why
+	}
+	return text
 }
 
 // line is the line for the run as it is, and what of it counts as a change: the

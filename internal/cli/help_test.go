@@ -1,0 +1,40 @@
+package cli_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestHelp keeps every flag and word of the command line where a review sees it change.
+func TestHelp(t *testing.T) {
+	var b strings.Builder
+	for c := range strings.FieldsSeq("status snapshot precheck plan apply pause resume approve abort rollback history report version exit-codes") {
+		_, out, _ := (&fake{}).serin(t, "help "+c)
+		// The flags that every command has from kubectl are not serin's to describe.
+		own, _, _ := strings.Cut(out, "\nGlobal Flags:")
+		b.WriteString("$ serin help " + c + "\n" + strings.TrimSpace(own) + "\n\n")
+	}
+	file := filepath.Join("testdata", "help.txt")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("help (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// install installs a revision beside the old one, with the old one's values, at
+// its size at least, and waits until it can inject.
+func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
+	old, _ := before.ControlPlane(st.From)
+	values, like, err := w.carried(ctx, old)
+	if err != nil {
+		return fmt.Errorf("installing revision %s: %w", st.To, err)
+	}
+	want := mesh.Release{
+		Namespace: w.namespace, Name: mesh.IstiodName(st.To), Chart: "istiod", Version: st.Version,
+		Values: w.releases.RevisionValues(values, p.Request.Values, st.To, max(old.Ready, old.Replicas)),
+	}
+	if err := w.releases.Install(ctx, want, like); err != nil {
+		return fmt.Errorf("installing revision %s: %w", st.To, err)
+	}
+	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: mesh.IstiodName(st.To)}
+	if _, err := w.rolledOut(ctx, ref); err != nil {
+		return fmt.Errorf("installing revision %s: %w", st.To, err)
+	}
+	if err := w.bundled(ctx, mesh.RevisionInjector(st.To, w.namespace).Name); err != nil {
+		return fmt.Errorf("installing revision %s: %w", st.To, err)
+	}
+	return nil
+}
+
+// carried are the values to carry over: those of the Helm release that owns the
+// old control plane, else those that its chart keeps in a ConfigMap (from 1.26 on,
+// R§3.1). like is the release, if there is one.
+func (w *Writer) carried(ctx context.Context, old mesh.ControlPlane) (map[string]any, string, error) {
+	if old.Owner.Kind == mesh.OwnerHelm {
+		namespace, name, _ := strings.Cut(old.Owner.Name, "/")
+		rel, ok, err := w.releases.Get(ctx, namespace, name)
+		if err != nil {
+			return nil, "", fmt.Errorf("reading the values of revision %s: %w", old.Revision, err)
+		}
+		if !ok {
+			return nil, "", refused("release %s, whose values would be carried over, is gone", old.Owner.Name)
+		}
+		return rel.Values, name, nil
+	}
+	name := "values"
+	if old.Revision != mesh.DefaultRevision {
+		name += "-" + old.Revision
+	}
+	c, err := w.Kube.CoreV1().ConfigMaps(w.namespace).Get(ctx, name, reading())
+	if apierrors.IsNotFound(err) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", asking("get", "configmaps "+name, err)
+	}
+	var values map[string]any
+	if err := json.Unmarshal([]byte(c.Data["original-values"]), &values); err != nil {
+		return nil, "", fmt.Errorf("reading the values of revision %s in ConfigMap %s: %w", old.Revision, name, err)
+	}
+	return values, "", nil
+}
+
+// uninstall takes an installed revision away again.
+func (w *Writer) uninstall(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+	if _, there := before.ControlPlane(st.To); there {
+		return nil // it was there when the run began: it is not ours to remove
+	}
+	if err := w.takeDown(ctx, st.To, w.namespace, mesh.IstiodName(st.To)); err != nil {
+		return fmt.Errorf("uninstalling revision %s: %w", st.To, err)
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package script_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-mesh/serin/internal/cli"
+	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// world is a mesh, its runs and its Lease, each in a file, so that it outlives
+// the command that changes it. SERIN_FAKE names the directory; the faults are
+// files in it that a script writes:
+//
+//	forbidden   what Observe is refused with
+//	shut        the name of a gate whose evidence is bad news
+//	fail        the kind of step whose deed fails
+//	interrupt   the kind of step in which somebody types ctrl-C
+//	kill        the kind of step in which the process dies
+//	lease       who holds the mesh
+type world struct{ dir string }
+
+// killed is the exit code of a process that died.
+const killed = 137
+
+func here() world { return world{os.Getenv("SERIN_FAKE")} }
+
+func fakeWorld() cli.World {
+	w := here()
+	return cli.World{
+		Reader:  func(cli.Target) (drive.Reader, error) { return w, nil },
+		Journal: func(cli.Target) (cli.Journal, error) { return w, nil },
+		Proxies: func(ctx context.Context, _ cli.Target) ([]gate.Proxy, error) {
+			s, err := w.Observe(ctx)
+			return proxiesOf(s), err
+		},
+		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
+			return cli.Drivers{Writer: w, Gatherer: w}, nil
+		},
+		Now:     w.now,
+		Wait:    w.wait,
+		Who:     func() string { return "erin@office" },
+		Version: "v0.1.0",
+	}
+}
+
+// now is a clock that goes on by a second each time it is read, in every process.
+func (w world) now() time.Time {
+	n := len(w.read("clock"))
+	w.write("clock", strings.Repeat(".", n+1))
+	return time.Date(2026, 3, 1, 12, 0, n, 0, time.UTC)
+}
+
+// wait lets the clock go on at once. A script that watches looks three times.
+func (w world) wait(ctx context.Context, d time.Duration) error {
+	w.write("clock", w.read("clock")+strings.Repeat(".", int(d/time.Second)))
+	if slices.Contains(os.Args, "-w") {
+		w.write("looks", w.read("looks")+".")
+		if len(w.read("looks")) > 2 {
+			return context.Canceled
+		}
+	}
+	return ctx.Err()
+}
+
+func (w world) read(name string) string {
+	b, err := os.ReadFile(filepath.Join(w.dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		panic(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func (w world) write(name, text string) {
+	if err := os.MkdirAll(w.dir, 0o750); err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+		panic(err)
+	}
+}
+
+func (w world) save(name string, v any) {
+	b, err := yaml.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	w.write(name, string(b))
+}
+
+// Observe reads the mesh from its file.
+func (w world) Observe(context.Context) (mesh.Snapshot, error) {
+	var s mesh.Snapshot
+	if text := w.read("forbidden"); text != "" {
+		return s, forbidden(text)
+	}
+	err := yaml.Unmarshal([]byte(w.read("snapshot.yaml")), &s)
+	return s, err
+}
+
+// Apply does what the simulation says, as the cluster would.
+func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snapshot) error {
+	if w.read("fail") == string(st.Kind) {
+		return fmt.Errorf("doing step %d: the API server said no", st.Number)
+	}
+	s, err := w.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	w.save("snapshot.yaml", plan.Simulate(s, st))
+	switch string(st.Kind) {
+	case w.read("interrupt"): // somebody types ctrl-C while the deed is done
+		return syscall.Kill(os.Getpid(), syscall.SIGINT)
+	case w.read("kill"):
+		os.Exit(killed)
+	}
+	return nil
+}
+
+// Revert is Apply's inverse.
+func (w world) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
+	s, err := w.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	w.save("snapshot.yaml", plan.SimulateUndo(s, st, before))
+	return nil
+}
+
+// Gather sees a mesh in which all is well, but for the gate that a script shuts.
+func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
+	s, err := w.Observe(ctx)
+	if err != nil {
+		return gate.Evidence{}, err
+	}
+	ev := gate.Evidence{
+		At: w.now(), Snapshot: s, Proxies: proxiesOf(s), Served: map[string]int{},
+		Requests: &gate.Comparison{Before: gate.Window{Sent: 500}, Now: gate.Window{Sent: 500}},
+	}
+	for _, n := range q.Namespaces {
+		i := s.InjectionOf(mesh.Workload{Ref: mesh.Ref{Namespace: n}})
+		d := gate.DryRun{Namespace: n, Revision: i.Revision}
+		if !i.None() {
+			d.Proxies = 1
+		}
+		ev.DryRuns = append(ev.DryRuns, d, d)
+	}
+	if s.Serves(q.Revision) { // one that its own label leads there
+		ev.DryRuns = append(ev.DryRuns, gate.DryRun{Namespace: s.IstioNamespace, Revision: q.Revision, Proxies: 1})
+	}
+	for _, p := range s.Pods {
+		ev.Served[p.Namespace+"/"+p.Name] = 100
+	}
+	if shut := gate.Name(w.read("shut")); shut == gate.Requests && slices.Contains(gates, shut) {
+		ev.Requests.Now = gate.Window{Sent: 500, Failed: 50, Example: "503 from productpage"}
+	}
+	return ev, nil
+}
+
+// proxiesOf are proxies that are all connected where they should be, and in sync.
+func proxiesOf(s mesh.Snapshot) []gate.Proxy {
+	var out []gate.Proxy
+	for _, p := range s.Pods {
+		if p.Revision != "" && !p.Leaving {
+			out = append(out, gate.Proxy{
+				Namespace: p.Namespace, Name: p.Name, Revision: p.Revision,
+				Istiod: mesh.IstiodName(p.Revision) + "-0", Version: p.Version,
+			})
+		}
+	}
+	return out
+}
