@@ -19,6 +19,7 @@ type Progress struct {
 	Live bool // W is a terminal: rewrite the last line
 
 	state     string // of the line last printed; equal states print nothing in a pipe
+	cause     string // last printed: it is said once
 	transient bool   // the cursor is on a line that the next one replaces
 	steps     []string
 	err       error
@@ -33,7 +34,7 @@ func (p *Progress) Show(r run.Run) {
 	line, state := p.line(r)
 	switch {
 	case state != p.state:
-		p.state = state
+		p.state, p.cause = state, r.Cause
 		p.print(line)
 	case p.Live:
 		p.replace(line)
@@ -74,13 +75,16 @@ func (p *Progress) records(r run.Run) {
 func (p *Progress) ended(r run.Run, i int) string {
 	s, rec := r.Plan.Steps[i], r.Steps[i]
 	text := fmt.Sprintf("%s  %d/%d %s %s  %s", p.Now().Format(time.TimeOnly), s.Number, len(r.Plan.Steps), s.Kind, s.Target, rec.State)
+	if rec.State != "done" {
+		return text
+	}
 	if !rec.Ended.IsZero() && !rec.Started.IsZero() {
 		text += " in " + short(rec.Ended.Sub(rec.Started))
 	}
 	if rec.Sent > 0 {
 		text += fmt.Sprintf(", requests %d sent, %d failed", rec.Sent, rec.Failed)
 	}
-	if rec.State == "done" && !strings.HasSuffix(p.state, answers(rec.Verdicts)) {
+	if !strings.HasSuffix(p.state, answers(rec.Verdicts)) {
 		text += ": " + verdicts(rec.Verdicts) // no line before this one has said why
 	}
 	return text
@@ -102,7 +106,7 @@ func (p *Progress) line(r run.Run) (string, string) {
 		text += ": " + verdicts(vs)
 		state += answers(vs)
 	}
-	if r.Cause != "" {
+	if r.Cause != "" && (r.Cause != p.cause || !Open(r)) {
 		text += "  because " + r.Cause
 	}
 	return text, state

@@ -57,16 +57,23 @@ func fakeWorld() cli.World {
 	}
 }
 
-// now is a clock that goes on by a second each time it is read, in every process.
+// now is a clock that goes on only while something is waited for or done, so that
+// the scripts do not depend on how often it is read.
 func (w world) now() time.Time {
-	n := len(w.read("clock"))
-	w.write("clock", strings.Repeat(".", n+1))
-	return time.Date(2026, 3, 1, 12, 0, n, 0, time.UTC)
+	return time.Date(2026, 3, 1, 12, 0, len(w.read("clock")), 0, time.UTC)
 }
+
+// pass lets time pass.
+func (w world) pass(d time.Duration) {
+	w.write("clock", w.read("clock")+strings.Repeat(".", int(d/time.Second)))
+}
+
+// deedTime is how long a deed takes.
+const deedTime = 5 * time.Second
 
 // wait lets the clock go on at once. A script that watches looks three times.
 func (w world) wait(ctx context.Context, d time.Duration) error {
-	w.write("clock", w.read("clock")+strings.Repeat(".", int(d/time.Second)))
+	w.pass(d)
 	if slices.Contains(os.Args, "-w") {
 		w.write("looks", w.read("looks")+".")
 		if len(w.read("looks")) > 2 {
@@ -120,6 +127,7 @@ func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snap
 	if err != nil {
 		return err
 	}
+	w.pass(deedTime)
 	w.save("snapshot.yaml", plan.Simulate(s, st))
 	switch string(st.Kind) {
 	case w.read("interrupt"): // somebody types ctrl-C while the deed is done
@@ -136,6 +144,7 @@ func (w world) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mes
 	if err != nil {
 		return err
 	}
+	w.pass(deedTime)
 	w.save("snapshot.yaml", plan.SimulateUndo(s, st, before))
 	return nil
 }
@@ -151,7 +160,7 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 		Requests: &gate.Comparison{Before: gate.Window{Sent: 500}, Now: gate.Window{Sent: 500}},
 	}
 	for _, n := range q.Namespaces {
-		i := s.InjectionOf(mesh.Workload{Ref: mesh.Ref{Namespace: n}})
+		i := dryRun(s, n)
 		d := gate.DryRun{Namespace: n, Revision: i.Revision}
 		if !i.None() {
 			d.Proxies = 1
@@ -159,7 +168,8 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 		ev.DryRuns = append(ev.DryRuns, d, d)
 	}
 	if s.Serves(q.Revision) { // one that its own label leads there
-		ev.DryRuns = append(ev.DryRuns, gate.DryRun{Namespace: s.IstioNamespace, Revision: q.Revision, Proxies: 1})
+		d := gate.DryRun{Namespace: s.IstioNamespace, Revision: q.Revision, Proxies: 1}
+		ev.DryRuns = append(ev.DryRuns, d, d)
 	}
 	for _, p := range s.Pods {
 		ev.Served[p.Namespace+"/"+p.Name] = 100
@@ -168,6 +178,18 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 		ev.Requests.Now = gate.Window{Sent: 500, Failed: 50, Example: "503 from productpage"}
 	}
 	return ev, nil
+}
+
+// dryRun is what becomes of a pod in the namespace: a plain one, or, where only
+// pods that ask for it are injected, one like those of a workload there.
+func dryRun(s mesh.Snapshot, namespace string) mesh.Injection {
+	i := s.InjectionOf(mesh.Workload{Ref: mesh.Ref{Namespace: namespace}})
+	for _, w := range s.Workloads {
+		if i.None() && w.Namespace == namespace {
+			i = s.InjectionOf(w)
+		}
+	}
+	return i
 }
 
 // proxiesOf are proxies that are all connected where they should be, and in sync.
