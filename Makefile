@@ -22,7 +22,7 @@ test-short: ## the tests that need no lab
 	cd lab && $(GO) test -short -shuffle=on ./...
 
 test-update: ## rewrite the golden files, to be reviewed as code
-	$(GO) test ./internal/plan ./internal/view ./internal/cli -update
+	$(GO) test ./internal/plan ./internal/view ./internal/cli ./test/script -update
 
 race: ## the product's tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...

@@ -36,11 +36,12 @@ const (
 
 // loop is one process's drive of a run.
 type loop struct {
-	p     Ports
-	show  func(run.Run)
-	saved run.Run
-	at    time.Time // of the last save
-	since time.Time // of the first error in a row
+	p      Ports
+	show   func(run.Run)
+	saved  run.Run
+	at     time.Time // of the last save
+	since  time.Time // of the first error in a row
+	looked string    // the step and phase whose gates were judged last
 }
 
 // Loop carries a run on until it stops or ctx ends. Ending ctx stops it after
@@ -117,11 +118,13 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 
 // observe judges the gates of the phase, a second after the last time.
 func (l *loop) observe(ctx context.Context, r run.Run) (run.Event, error) {
-	if len(r.Verdicts) > 0 {
+	here := fmt.Sprintf("%d %s", r.At, r.Phase)
+	if l.looked == here { // also where no gate is asked: a paused run must not spin
 		if err := l.p.Wait(ctx, interval); err != nil {
 			return run.Event{}, fmt.Errorf("stopped: %w", err)
 		}
 	}
+	l.looked = here
 	e, err := l.judge(ctx, r)
 	if err == nil {
 		l.since = time.Time{}
