@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 
@@ -113,11 +114,15 @@ func switchedOn(in mesh.Injector) func(*mwc) bool {
 		was[h.Name] = h
 	}
 	return func(c *mwc) bool {
+		changed := false
 		for i, h := range c.Webhooks {
-			if old, ok := was[h.Name]; ok {
-				c.Webhooks[i].NamespaceSelector, c.Webhooks[i].ObjectSelector = labelSelector(old.NamespaceSelector), labelSelector(old.ObjectSelector)
+			old, ok := was[h.Name]
+			if !ok || equality.Semantic.DeepEqual(selectorOf(h.NamespaceSelector), old.NamespaceSelector) && equality.Semantic.DeepEqual(selectorOf(h.ObjectSelector), old.ObjectSelector) {
+				continue
 			}
+			c.Webhooks[i].NamespaceSelector, c.Webhooks[i].ObjectSelector = labelSelector(old.NamespaceSelector), labelSelector(old.ObjectSelector)
+			changed = true
 		}
-		return true
+		return changed
 	}
 }

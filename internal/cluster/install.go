@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -28,6 +30,9 @@ func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before 
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
 	}
 	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: mesh.IstiodName(st.To)}
+	if err := w.atMinimum(ctx, ref.Name); err != nil {
+		return fmt.Errorf("installing revision %s: %w", st.To, err)
+	}
 	if _, err := w.rolledOut(ctx, ref); err != nil {
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
 	}
@@ -35,6 +40,33 @@ func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before 
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
 	}
 	return nil
+}
+
+// atMinimum gives a Deployment that an HPA sizes the HPA's minimum at once. The
+// chart then renders no replicas, so that it starts with one and waits for the
+// HPA's next round, up to 15 seconds with a single istiod (S-16).
+func (w *Writer) atMinimum(ctx context.Context, name string) error {
+	hpa, err := w.Kube.AutoscalingV2().HorizontalPodAutoscalers(w.namespace).Get(ctx, name, reading())
+	if apierrors.IsNotFound(err) || err == nil && hpa.Spec.MinReplicas == nil {
+		return nil
+	}
+	if err != nil {
+		return asking("get", "horizontalpodautoscalers.autoscaling "+name, err)
+	}
+	api := w.Kube.AppsV1().Deployments(w.namespace)
+	d, err := api.Get(ctx, name, reading())
+	if err != nil {
+		return asking("get", "deployments.apps "+name, err)
+	}
+	if orOne(d.Spec.Replicas) >= *hpa.Spec.MinReplicas {
+		return nil
+	}
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, *hpa.Spec.MinReplicas)
+	if _, err := api.Patch(ctx, name, types.MergePatchType, patch, patching(), "scale"); err != nil {
+		return asking("patch", "deployments.apps/scale "+name, err)
+	}
+	// The number is the HPA's from here on.
+	return w.handBack(ctx, schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, w.namespace, name)
 }
 
 // carried are the values to carry over: those of the Helm release that owns the

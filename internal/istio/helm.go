@@ -34,8 +34,10 @@ const maxHistory = 10
 // release that a killed process left pending is taken over if it is what is
 // being asked for, and refused if it is not.
 type Helm struct {
-	cfg    *rest.Config
-	charts *Charts
+	charts    *Charts
+	configure func(namespace string) (*action.Configuration, error)
+	// fails says whether a live validator's policy is Fail; see keepLive
+	fails func(ctx context.Context, validator string) (bool, error)
 }
 
 // NewHelm returns Helm for a cluster, with charts from a source.
@@ -43,7 +45,14 @@ func NewHelm(cfg *rest.Config, charts *Charts) *Helm {
 	claimFieldManager()
 	own := rest.CopyConfig(cfg)
 	own.WarningHandler = rest.NoWarnings{}
-	return &Helm{cfg: own, charts: charts}
+	if own.QPS == 0 {
+		own.QPS = -1 // five a second otherwise: a chart of fifty objects would take ten seconds
+	}
+	return &Helm{
+		charts:    charts,
+		configure: func(namespace string) (*action.Configuration, error) { return configured(own, namespace) },
+		fails:     func(ctx context.Context, validator string) (bool, error) { return liveFails(ctx, own, validator) },
+	}
 }
 
 // claimFieldManager makes Helm's fields Helm's. Without it they belong to a
@@ -53,11 +62,11 @@ func NewHelm(cfg *rest.Config, charts *Charts) *Helm {
 //nolint:gochecknoglobals // Helm's setting is a global of its package: set it once
 var claimFieldManager = sync.OnceFunc(func() { kube.ManagedFieldsManager = "helm" })
 
-// action returns Helm's configuration for a namespace. It is new each time: its
-// discovery cache must not outlive a CRD upgrade.
-func (h *Helm) action(namespace string) (*action.Configuration, error) {
+// configured returns Helm's configuration for a namespace. It is new each time:
+// its discovery cache must not outlive a CRD upgrade.
+func configured(cfg *rest.Config, namespace string) (*action.Configuration, error) {
 	c := quiet()
-	if err := c.Init(&getter{cfg: h.cfg, namespace: namespace}, namespace, "secret"); err != nil {
+	if err := c.Init(&getter{cfg: cfg, namespace: namespace}, namespace, "secret"); err != nil {
 		return nil, fmt.Errorf("reaching Helm's storage in %s: %w", namespace, err)
 	}
 	if kc, ok := c.KubeClient.(*kube.Client); ok {
@@ -85,7 +94,7 @@ func last(c *action.Configuration, name string) (*release.Release, error) {
 // Get returns a release with its values as they are stored, unmasked. The last
 // revision that was deployed counts: one that is pending or failed is not what runs.
 func (h *Helm) Get(_ context.Context, namespace, name string) (mesh.Release, bool, error) {
-	c, err := h.action(namespace)
+	c, err := h.configure(namespace)
 	if err != nil {
 		return mesh.Release{}, false, err
 	}
@@ -121,7 +130,7 @@ func unchecked(ch *chart.Chart) bool { return ch.Metadata.Name == "gateway" }
 // Objects lists what a release's last revision holds, by its manifest. Without
 // the release there is nothing.
 func (h *Helm) Objects(_ context.Context, namespace, name string) ([]mesh.Object, error) {
-	c, err := h.action(namespace)
+	c, err := h.configure(namespace)
 	if err != nil {
 		return nil, err
 	}

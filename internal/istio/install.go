@@ -22,7 +22,7 @@ func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) erro
 	if err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	c, err := h.action(want.Namespace)
+	c, err := h.configure(want.Namespace)
 	if err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
@@ -40,7 +40,7 @@ func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) erro
 	if err := h.unshared(ctx, c, ch, want); err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	in, err := h.install(c, ch, want, like)
+	in, err := h.install(ctx, c, ch, want, like)
 	if err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
@@ -52,13 +52,13 @@ func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) erro
 	return nil
 }
 
-func (h *Helm) install(c *action.Configuration, ch *chart.Chart, want mesh.Release, like string) (*action.Install, error) {
+func (h *Helm) install(ctx context.Context, c *action.Configuration, ch *chart.Chart, want mesh.Release, like string) (*action.Install, error) {
 	in := action.NewInstall(c)
 	in.ReleaseName, in.Namespace = want.Name, want.Namespace
 	in.WaitStrategy = kube.HookOnlyStrategy
 	in.SkipSchemaValidation = unchecked(ch)
 	in.Replace = true // of a revision that failed or that settle marked as failed; any other is refused
-	in.PostRenderer = &keepLive{cfg: h.cfg}
+	in.PostRenderer = h.keeping(context.WithoutCancel(ctx))
 	pattern, err := last(c, like)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.R
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	c, err := h.action(want.Namespace)
+	c, err := h.configure(want.Namespace)
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
@@ -94,7 +94,7 @@ func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.R
 	up.ResetValues = true // exactly want's values: nothing is merged in behind our back
 	up.MaxHistory = maxHistory
 	up.SkipSchemaValidation = unchecked(ch)
-	up.PostRenderer = &keepLive{cfg: h.cfg}
+	up.PostRenderer = h.keeping(context.WithoutCancel(ctx))
 	if _, err := up.RunWithContext(context.WithoutCancel(ctx), want.Name, ch, copyValues(want.Values)); err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}

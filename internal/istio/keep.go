@@ -22,29 +22,37 @@ import (
 // on the client it opens validation until istiod notices. Forcing would take the
 // field from istiod. Later charts leave the field out of an upgrade, and so does
 // this: only where the live object says Fail.
-type keepLive struct{ cfg *rest.Config }
+type keepLive struct {
+	fails func(validator string) (bool, error)
+}
 
 // Run takes the field out of the validators that are live with Fail.
-func (k *keepLive) Run(in *bytes.Buffer) (*bytes.Buffer, error) {
-	client, err := kubernetes.NewForConfig(k.cfg)
+func (k keepLive) Run(in *bytes.Buffer) (*bytes.Buffer, error) { return withoutPolicy(in, k.fails) }
+
+// keeping binds a request's context: Helm's interface has none.
+func (h *Helm) keeping(ctx context.Context) keepLive {
+	return keepLive{fails: func(validator string) (bool, error) { return h.fails(ctx, validator) }}
+}
+
+// liveFails asks the cluster for a validator.
+func liveFails(ctx context.Context, cfg *rest.Config, validator string) (bool, error) {
+	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return false, fmt.Errorf("making a client: %w", err)
 	}
-	return withoutPolicy(in, func(name string) (bool, error) {
-		v, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(context.Background(), name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+	v, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, validator, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading validatingwebhookconfiguration %s: %w", validator, err)
+	}
+	for _, w := range v.Webhooks {
+		if w.FailurePolicy == nil || *w.FailurePolicy != admissionv1.Fail {
 			return false, nil
 		}
-		if err != nil {
-			return false, fmt.Errorf("reading validatingwebhookconfiguration %s: %w", name, err)
-		}
-		for _, w := range v.Webhooks {
-			if w.FailurePolicy == nil || *w.FailurePolicy != admissionv1.Fail {
-				return false, nil
-			}
-		}
-		return len(v.Webhooks) > 0, nil
-	})
+	}
+	return len(v.Webhooks) > 0, nil
 }
 
 // withoutPolicy drops "failurePolicy: Ignore" from the validators that fails names.

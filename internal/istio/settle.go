@@ -78,7 +78,7 @@ func takeOver(c *action.Configuration, rel *release.Release) error {
 // Forget sets aside what an upgrade to want left when it did not end, pending or
 // failed. The release then is what was deployed before. Nothing else is touched.
 func (h *Helm) Forget(_ context.Context, want mesh.Release) error {
-	c, err := h.action(want.Namespace)
+	c, err := h.configure(want.Namespace)
 	if err != nil {
 		return fmt.Errorf("settling release %s/%s: %w", want.Namespace, want.Name, err)
 	}

@@ -13,7 +13,7 @@ import (
 // Uninstall removes a release, or what is left of one. None is fine. What Helm
 // does not own any more it leaves; it does not wait for pods.
 func (h *Helm) Uninstall(_ context.Context, namespace, name string) error {
-	c, err := h.action(namespace)
+	c, err := h.configure(namespace)
 	if err != nil {
 		return fmt.Errorf("uninstalling release %s/%s: %w", namespace, name, err)
 	}

@@ -1,0 +1,17 @@
+package cluster
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// What the tests look at from outside.
+
+func OwnerOf(o metav1.Object) mesh.Owner                      { return ownerOf(o) }
+func ImageVersion(image string) string                        { return imageVersion(image) }
+func RevisionOfPod(p *corev1.Pod) string                      { return podOf(p).Revision }
+func WorkloadOfDeployment(d *appsv1.Deployment) mesh.Workload { return deploymentOf(d).Workload }
+func Masked(values map[string]any) map[string]any             { return masked(values) }

@@ -1,0 +1,92 @@
+package istio
+
+import (
+	"bytes"
+	"context"
+	"io"
+
+	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common"
+	kubefake "helm.sh/helm/v4/pkg/kube/fake"
+	rcommon "helm.sh/helm/v4/pkg/release/common"
+	release "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage"
+	"helm.sh/helm/v4/pkg/storage/driver"
+)
+
+// Shelf is Helm's storage in memory, which stays when a process dies.
+type Shelf struct{ releases *storage.Storage }
+
+// HelmInMemory returns Helm over a cluster that accepts everything.
+func HelmInMemory(charts *Charts) (*Helm, *Shelf) {
+	s := &Shelf{releases: storage.Init(driver.NewMemory())}
+	h := &Helm{
+		charts: charts,
+		configure: func(namespace string) (*action.Configuration, error) {
+			c := quiet()
+			if m, ok := s.releases.Driver.(*driver.Memory); ok {
+				m.SetNamespace(namespace)
+			}
+			c.Releases = s.releases
+			c.KubeClient = &kubefake.PrintingKubeClient{Out: io.Discard, LogOutput: io.Discard}
+			c.Capabilities = common.DefaultCapabilities
+			return c, nil
+		},
+		fails: func(context.Context, string) (bool, error) { return false, nil },
+	}
+	return h, s
+}
+
+// History lists a release's records as "1 superseded", oldest first.
+func (s *Shelf) History(name string) []string {
+	list, err := s.releases.History(name)
+	if err != nil {
+		return nil
+	}
+	out := make([]string, len(list))
+	for _, r := range list {
+		if rel, ok := r.(*release.Release); ok {
+			out[rel.Version-1] = rel.Info.Status.String()
+		}
+	}
+	return out
+}
+
+// Kill makes the newest record what a process leaves that dies in the middle.
+func (s *Shelf) Kill(name, status string) {
+	l, err := s.releases.Last(name)
+	rel, ok := l.(*release.Release)
+	if err != nil || !ok {
+		panic("there is no release " + name)
+	}
+	rel.Info.Status = rcommon.Status(status)
+	if err := s.releases.Update(rel); err != nil {
+		panic(err)
+	}
+	if rel.Version == 1 || status != "pending-upgrade" && status != "failed" {
+		return
+	}
+	below, err := s.releases.Get(name, rel.Version-1)
+	if prev, ok := below.(*release.Release); err == nil && ok {
+		prev.Info.Status = rcommon.StatusDeployed // Helm supersedes it only at the end
+		if err := s.releases.Update(prev); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// WithoutPolicy is the post-renderer over a set of validators that fail.
+func WithoutPolicy(manifest string, failing ...string) (string, error) {
+	out, err := withoutPolicy(bytes.NewBufferString(manifest), func(name string) (bool, error) {
+		for _, f := range failing {
+			if f == name {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
