@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
 )
@@ -31,46 +34,53 @@ const (
 	interval = time.Second      // between two looks at the gates
 	deedTime = 10 * time.Minute // a deed may take, whatever became of ctx
 	keepTime = 10 * time.Second // between two saves of a run that only waits
+	lookTime = time.Minute      // one look may take: a server that accepts and never answers is away too
 	patience = 5 * time.Minute  // with an API server that does not answer
+	backoff  = 30 * time.Second // the longest pause between two tries to reach it
 )
 
 // loop is one process's drive of a run.
 type loop struct {
-	p      Ports
-	show   func(run.Run)
-	saved  run.Run
-	at     time.Time // of the last save
-	since  time.Time // of the first error in a row
-	looked string    // the step and phase whose gates were judged last
+	p        Ports
+	show     func(run.Run)
+	saved    run.Run
+	at       time.Time // of the last save
+	looked   bool      // at this phase's gates, since the last deed or wish: the next look waits
+	since    time.Time // of the first look in a row that failed
+	failures int       // in that row
+	expected mesh.Snapshot
+	done     int // steps that expected holds, -1 before the first
 }
 
 // Loop carries a run on until it stops or ctx ends. Ending ctx stops it after
 // the current deed. show is called with each new state.
 func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run, error) {
 	if p.Wait == nil {
-		p.Wait = wait
+		p.Wait = clock.Wait
 	}
-	l := &loop{p: p, show: show}
+	l := &loop{p: p, show: show, done: -1}
 	e := run.Event{Kind: run.Began, At: p.Now()}
 	for {
 		next, effect := run.Next(r, e)
 		if err := l.save(ctx, next); err != nil {
 			return r, err
 		}
+		l.looked = l.looked && next.Phase == r.Phase
 		r = next
 		l.show(r)
-		if effect == run.Stop {
-			if w, err := l.wish(ctx, r); err != nil || w == nil {
-				return r, err
-			} else {
-				e = *w
-				continue
-			}
-		}
-		if ctx.Err() != nil {
+		w, err := l.wish(ctx, r)
+		switch {
+		case err != nil:
+			return r, err
+		case ctx.Err() != nil:
 			return r, fmt.Errorf("stopped after the current deed: %w", ctx.Err())
+		case w.Kind != "":
+			l.looked = false
+			e = run.Event{Kind: run.Wished, At: p.Now(), Wish: w}
+			continue
+		case effect == run.Stop:
+			return r, nil
 		}
-		var err error
 		if e, err = l.do(ctx, r, effect); err != nil {
 			return r, err
 		}
@@ -79,16 +89,16 @@ func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run,
 
 // do carries out one effect and returns what came of it.
 func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event, error) {
-	if w, err := l.wish(ctx, r); err != nil {
-		return run.Event{}, err
-	} else if w != nil {
-		return *w, nil
-	}
 	switch effect {
 	case run.Apply, run.Revert:
-		return l.deed(ctx, r, effect), nil
+		l.looked = false
+		return l.withOld(ctx, r, l.deed(ctx, r, effect)), nil
 	case run.Observe:
-		return l.observe(ctx, r)
+		e, err := l.observe(ctx, r)
+		if err != nil {
+			return e, err
+		}
+		return l.withOld(ctx, r, e), nil
 	case run.Stop:
 	}
 	return run.Event{Kind: run.Began, At: l.p.Now()}, nil
@@ -116,32 +126,41 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	return run.Event{Kind: kind, At: l.p.Now()}
 }
 
-// observe judges the gates of the phase, a second after the last time.
+// observe judges the gates of the phase, a second after the last time. An API
+// server that is away for a while is not bad news about the mesh.
 func (l *loop) observe(ctx context.Context, r run.Run) (run.Event, error) {
-	here := fmt.Sprintf("%d %s", r.At, r.Phase)
-	if l.looked == here { // also where no gate is asked: a paused run must not spin
-		if err := l.p.Wait(ctx, interval); err != nil {
+	if l.looked {
+		if err := l.p.Wait(ctx, pause(l.failures)); err != nil {
 			return run.Event{}, fmt.Errorf("stopped: %w", err)
 		}
 	}
-	l.looked = here
-	e, err := l.judge(ctx, r)
-	if err == nil {
-		l.since = time.Time{}
+	l.looked = true
+	if r.Phase == run.Undoing { // paused: there is no gate to judge
+		return run.Event{Kind: run.Began, At: l.p.Now()}, nil
+	}
+	look, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	e, err := l.judge(look, r)
+	switch {
+	case err == nil:
+		l.since, l.failures = time.Time{}, 0
 		return e, nil
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return run.Event{}, fmt.Errorf("stopped: %w", ctx.Err())
-	}
-	// An API server that is away for a while is not bad news about the mesh.
-	if l.since.IsZero() {
+	case l.failures == 0:
 		l.since = l.p.Now()
 	}
+	l.failures++
 	if l.p.Now().Sub(l.since) > patience {
-		return run.Event{}, err
+		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: err.Error()}, nil
 	}
 	unknown := []gate.Verdict{{Gate: "api-server", State: gate.Unknown, Reason: err.Error()}}
 	return run.Event{Kind: run.Judged, At: l.p.Now(), Verdicts: unknown}, nil
+}
+
+// pause is how long to wait after so many failures in a row.
+func pause(failures int) time.Duration {
+	return min(interval<<min(failures, 5), backoff)
 }
 
 func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
@@ -151,7 +170,10 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 		if err != nil {
 			return run.Event{}, fmt.Errorf("observing the mesh: %w", err)
 		}
-		if d := plan.Drift(r.Expected(), now, r.Plan); len(d) > 0 {
+		if l.done != r.At { // a step's end is the only change of what a waiting run expects
+			l.expected, l.done = r.Expected(), r.At
+		}
+		if d := plan.Drift(l.expected, now, r.Plan); len(d) > 0 {
 			return run.Event{Kind: run.Drifted, At: l.p.Now(), Drift: d}, nil
 		}
 	}
@@ -170,43 +192,90 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	return e, nil
 }
 
-// wish is what a person asked since the last one that the run has taken.
-func (l *loop) wish(ctx context.Context, r run.Run) (*run.Event, error) {
-	w, err := l.p.Journal.Wish(context.WithoutCancel(ctx), r.ID)
+// withOld adds to bad news how the old revision is now, where an undo would go
+// back to it (S-48). What could not be seen is not well.
+func (l *loop) withOld(ctx context.Context, r run.Run, e run.Event) run.Event {
+	bad := e.Kind == run.Failed || slices.ContainsFunc(e.Verdicts, func(v gate.Verdict) bool { return v.State == gate.Shut })
+	if !bad || r.Plan.Request.OnShut != plan.Rollback || r.Phase != run.Applying && r.Phase != run.Proving {
+		return e
+	}
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	s, err := l.p.Reader.Observe(look)
 	if err != nil {
-		if r.Phase == run.Waiting || r.Phase == run.Proving { // looked at again in a second
-			return nil, nil //nolint:nilnil,nilerr // the API server may be away: gates say so
+		e.Old = gate.Verdict{Gate: gate.OldRevision, State: gate.Unknown, Reason: "the old revision was not seen: " + err.Error()}
+		return e
+	}
+	e.Old = gate.Well(r.Plan.From, s)
+	return e
+}
+
+// wish is what a person asked since the last one that the run has taken; the zero
+// Wish is none. A run that has ended or rests is not kept from resting, and one
+// that polls asks again in a second; but no deed begins that a wish may have stopped.
+func (l *loop) wish(ctx context.Context, r run.Run) (run.Wish, error) {
+	if r.Phase == run.Done || r.Phase == run.Undone {
+		return run.Wish{}, nil
+	}
+	var w run.Wish
+	ask := func(look context.Context) error {
+		var err error
+		w, err = l.p.Journal.Wish(look, r.ID)
+		return err
+	}
+	if r.Phase == run.Applying || r.Phase == run.Undoing {
+		if err := l.insist(ctx, ask); err != nil {
+			return w, fmt.Errorf("reading what was asked of run %s: %w", r.ID, err)
 		}
-		return nil, fmt.Errorf("reading what was asked of run %s: %w", r.ID, err)
+	} else if err := l.once(ctx, ask); err != nil {
+		return run.Wish{}, nil //nolint:nilerr // the gates say that the API server is away
 	}
-	if w.Kind == "" || w.Seq <= r.WishSeq {
-		return nil, nil //nolint:nilnil // no wish
+	if w.Seq <= r.WishSeq {
+		return run.Wish{}, nil
 	}
-	return &run.Event{Kind: run.Wished, At: l.p.Now(), Wish: w}, nil
+	return w, nil
 }
 
 // save stores the run before its effect. A run that only waits is stored now and
 // then: nothing is lost by judging its gates again.
 func (l *loop) save(ctx context.Context, r run.Run) error {
 	same := l.saved.ID == r.ID && l.saved.Phase == r.Phase && l.saved.At == r.At && len(l.saved.Log) == len(r.Log) &&
-		l.saved.Paused == r.Paused && l.saved.WishSeq == r.WishSeq
+		l.saved.Paused == r.Paused && l.saved.WishSeq == r.WishSeq && l.saved.Cause == r.Cause
 	if same && l.p.Now().Sub(l.at) < keepTime {
 		return nil
 	}
-	if err := l.p.Journal.Save(context.WithoutCancel(ctx), r); err != nil {
+	store := func(look context.Context) error { return l.p.Journal.Save(look, r) }
+	if same { // nothing depends on this one
+		if l.once(ctx, store) == nil {
+			l.saved, l.at = r, l.p.Now()
+		}
+		return nil
+	}
+	if err := l.insist(ctx, store); err != nil {
 		return fmt.Errorf("saving run %s: %w", r.ID, err)
 	}
 	l.saved, l.at = r, l.p.Now()
 	return nil
 }
 
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
+// once calls the journal. A deed that is done must be noted though ctx has ended.
+func (*loop) once(ctx context.Context, f func(context.Context) error) error {
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	return f(look)
+}
+
+// insist calls the journal until it answers, patience or ctx ends, or it refuses:
+// a mesh that another process has taken is not to be waited for.
+func (l *loop) insist(ctx context.Context, f func(context.Context) error) error {
+	begun := l.p.Now()
+	for n := 0; ; n++ {
+		err := l.once(ctx, f)
+		if err == nil || errors.Is(err, ErrRefused) || l.p.Now().Sub(begun) > patience {
+			return err
+		}
+		if l.p.Wait(ctx, pause(n)) != nil {
+			return err
+		}
 	}
 }

@@ -1,9 +1,14 @@
 package gate
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
 
 // controlPlane wants the revision at full size, at least the old one's and at
-// least two (S-16), its injector with a CA bundle, and a dry-run pod injected by it.
+// least two (S-16), its injector with a CA bundle, and dry-run pods injected by it.
 func controlPlane(q Question, ev Evidence) (State, string) {
 	c, ok := ev.Snapshot.ControlPlane(q.Revision)
 	if !ok {
@@ -16,49 +21,49 @@ func controlPlane(q Question, ev Evidence) (State, string) {
 	if c.Ready < want {
 		return Unknown, fmt.Sprintf("%d of %d istiods of %s ready", c.Ready, want, q.Revision)
 	}
-	for _, in := range ev.Snapshot.Injectors {
-		if in.Revision != q.Revision || in.Tag != "" {
+	if why := uncertified(ev.Snapshot, q.Revision, true); why != "" {
+		return Unknown, why
+	}
+	return chosen(q, ev, fmt.Sprintf("%d of %d istiods ready", c.Ready, want))
+}
+
+// chosen wants dry-run pods that chose the revision to have been injected by it.
+// Those in the namespaces in question follow their labels, which may not have moved yet.
+func chosen(q Question, ev Evidence, ready string) (State, string) {
+	n := 0
+	for _, d := range ev.DryRuns {
+		switch {
+		case d.Error != "":
+			return Unknown, "a dry-run pod was refused: " + d.Error
+		case d.Revision == q.Revision && d.Proxies == 1:
+			n++
+		case !slices.Contains(q.Namespaces, d.Namespace):
+			return Unknown, fmt.Sprintf("%s, a dry-run pod got %d proxies of revision %q, not yet one of %s", ready, d.Proxies, d.Revision, q.Revision)
+		}
+	}
+	if n == 0 {
+		return Unknown, ready + ", no dry-run pod was injected by " + q.Revision + " yet"
+	}
+	return Open, ready + ", a dry-run pod is injected"
+}
+
+// uncertified says what the injectors that call a revision lack: without a CA
+// bundle matching pods cannot be created. own leaves the tags' out.
+func uncertified(s mesh.Snapshot, revision string, own bool) string { //nolint:revive // which injectors, not a mode
+	seen := 0
+	for _, in := range s.Injectors {
+		if in.Revision != revision || own && in.Tag != "" {
 			continue
 		}
 		for _, w := range in.Webhooks {
+			seen++
 			if !w.CABundle {
-				return Unknown, fmt.Sprintf("entry %s of %s has no CA bundle yet", w.Name, in.Name)
+				return fmt.Sprintf("entry %s of %s has no CA bundle yet", w.Name, in.Name)
 			}
 		}
 	}
-	for _, d := range ev.DryRuns {
-		if d.Error != "" {
-			return Unknown, "a dry-run pod was refused: " + d.Error
-		}
-		if d.Revision == q.Revision && d.Proxies == 1 {
-			return Open, fmt.Sprintf("%d of %d istiods ready, a dry-run pod is injected", c.Ready, want)
-		}
+	if seen == 0 {
+		return "no injector calls revision " + revision + " yet"
 	}
-	return Unknown, fmt.Sprintf("%d of %d istiods ready, no dry-run pod was injected by %s yet", c.Ready, want, q.Revision)
-}
-
-// injection wants, for each namespace, at least two dry-run pods that agree (S-8).
-func injection(q Question, ev Evidence) (State, string) {
-	if len(q.Namespaces) == 0 {
-		return Open, "no namespace is concerned"
-	}
-	for _, ns := range q.Namespaces {
-		n := 0
-		for _, d := range ev.DryRuns {
-			if d.Namespace != ns {
-				continue
-			}
-			if d.Error != "" {
-				return Unknown, "a dry-run pod in " + ns + " was refused: " + d.Error
-			}
-			if d.Revision != q.Revision || d.Proxies != 1 {
-				return Shut, fmt.Sprintf("a dry-run pod in %s got %d proxies of revision %q, not one of %s", ns, d.Proxies, d.Revision, q.Revision)
-			}
-			n++
-		}
-		if n < 2 {
-			return Unknown, fmt.Sprintf("%d dry-run pods in %s, two are needed", n, ns)
-		}
-	}
-	return Open, fmt.Sprintf("two dry-run pods in each of %d namespaces are injected by %s", len(q.Namespaces), q.Revision)
+	return ""
 }

@@ -2,16 +2,16 @@ package gate
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // Judge asks one gate. Evidence that is missing makes it Unknown, never Open (S-47).
 func Judge(n Name, q Question, ev Evidence) Verdict {
 	if why := ev.Missing[n]; why != "" {
 		return Verdict{Gate: n, State: Unknown, Reason: why}
+	}
+	if readsMesh(n) && len(ev.Snapshot.Namespaces) == 0 { // no cluster is without: an empty Snapshot is one that nobody took
+		return Verdict{Gate: n, State: Unknown, Reason: "the mesh was not observed"}
 	}
 	state, reason := Unknown, "no gate has this name"
 	switch n {
@@ -39,14 +39,8 @@ func Judge(n Name, q Question, ev Evidence) Verdict {
 	return Verdict{Gate: n, State: state, Reason: reason}
 }
 
-// oldUnwell begins the reason of a gate that saw the old revision fail.
-const oldUnwell = "the old revision is unwell: "
-
-// OldUnwell says whether a verdict says that the old revision is unwell: then
-// nothing is undone onto it (S-10, S-48).
-func OldUnwell(vs []Verdict) bool {
-	return slices.ContainsFunc(vs, func(v Verdict) bool { return strings.HasPrefix(v.Reason, oldUnwell) })
-}
+// readsMesh says whether a gate reads the Snapshot: all but the two that ask a person and the prober.
+func readsMesh(n Name) bool { return n != Approval && n != Requests }
 
 // some names up to three of several.
 func some(words []string) string {
@@ -54,56 +48,4 @@ func some(words []string) string {
 		return strings.Join(words[:3], ", ") + fmt.Sprintf(" and %d more", len(words)-3)
 	}
 	return strings.Join(words, ", ")
-}
-
-func approval(q Question, ev Evidence) (State, string) {
-	if who := ev.Approved[q.Step]; who != "" {
-		return Open, "approved by " + who
-	}
-	return Unknown, fmt.Sprintf("step %d waits for approval", q.Step)
-}
-
-func crds(s mesh.Snapshot) (State, string) {
-	if len(s.CRDs) == 0 {
-		return Unknown, "no CRD of Istio was seen"
-	}
-	var not []string
-	for _, c := range s.CRDs {
-		if !c.Established {
-			not = append(not, c.Name)
-		}
-	}
-	if len(not) > 0 {
-		return Unknown, fmt.Sprintf("%d of %d CRDs are not established yet: %s", len(not), len(s.CRDs), some(not))
-	}
-	return Open, fmt.Sprintf("%d CRDs established", len(s.CRDs))
-}
-
-func tags(s mesh.Snapshot) (State, string) {
-	var agree []string
-	for _, t := range s.Tags() {
-		if t.Split {
-			return Shut, fmt.Sprintf("tag %s is split: its injector calls %s, its Service selects %q, its validator calls %q", t.Name, t.Revision, t.Service, t.Validator)
-		}
-		agree = append(agree, t.Name+" -> "+t.Revision)
-	}
-	if len(agree) == 0 {
-		return Unknown, "there is no tag"
-	}
-	return Open, some(agree)
-}
-
-func nothingRefers(q Question, ev Evidence) (State, string) {
-	var left []string
-	for _, o := range ev.Snapshot.References(q.Old) {
-		name := o.Name
-		if o.Namespace != "" {
-			name = o.Namespace + "/" + name
-		}
-		left = append(left, strings.ToLower(o.Kind)+" "+name)
-	}
-	if len(left) > 0 {
-		return Shut, fmt.Sprintf("%d still rely on %s: %s", len(left), q.Old, some(left))
-	}
-	return Open, "nothing relies on " + q.Old
 }

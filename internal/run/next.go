@@ -12,44 +12,6 @@ import (
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
-// Event is what the shell saw or did, and when.
-type Event struct {
-	Kind     EventKind
-	At       time.Time
-	Why      string         // of bad news
-	Final    bool           // Failed: trying again is no use
-	Verdicts []gate.Verdict // Judged
-	Drift    []string       // Drifted
-	Wish     Wish           // Wished
-	Sent     int            // Judged: serin's own requests since the step began
-	Failed   int
-}
-
-// EventKind is the part of an Event that Next decides on.
-type EventKind string
-
-// The events of a run.
-const (
-	Began    EventKind = "began"   // a process took the run up, for the first time or again
-	Judged   EventKind = "judged"  // the gates of the phase were judged
-	Drifted  EventKind = "drifted" // somebody changed what the run relies on
-	Applied  EventKind = "applied"
-	Reverted EventKind = "reverted"
-	Failed   EventKind = "failed" // a deed or its inverse
-	Wished   EventKind = "wished" // a person asked for something
-)
-
-// Effect is the one thing the shell must do next.
-type Effect string
-
-// The effects Next can ask for.
-const (
-	Observe Effect = "observe" // judge the gates of the phase
-	Apply   Effect = "apply"
-	Revert  Effect = "revert"
-	Stop    Effect = "stop"
-)
-
 // The patience of the machine.
 const (
 	maxTries  = 3                // of a deed that fails
@@ -60,7 +22,11 @@ const (
 // Start returns the run of a plan on the mesh as it is.
 func Start(id string, p plan.Plan, before mesh.Snapshot, by string, at time.Time) Run {
 	r := Run{ID: id, Plan: p, Before: before, Phase: Waiting, By: by, Started: at, Steps: make([]Record, len(p.Steps)), Approved: map[int]string{}}
-	return r.log(at, "started by "+by)
+	r = r.log(at, "started by "+by)
+	if len(p.Steps) == 0 {
+		r.Phase, r.Ended = Done, at
+	}
+	return r
 }
 
 // Next is the whole state machine: one small function for each phase.
@@ -91,6 +57,9 @@ func (r Run) effect() Effect {
 	case Applying:
 		return Apply
 	case Undoing:
+		if r.Paused {
+			return Observe
+		}
 		return Revert
 	case Held, Done, Undone:
 	}
@@ -103,7 +72,7 @@ func (r Run) waiting(e Event) (Run, Effect) {
 		return r.hold(e.At, "the mesh was changed by somebody else: "+strings.Join(e.Drift, "; "))
 	case Judged:
 		r.Verdicts = e.Verdicts
-		if r.Paused || !allOpen(e.Verdicts) {
+		if r.Paused || !r.allOpen(e.Verdicts) {
 			return r, Observe
 		}
 		rec := &r.Steps[r.At]
@@ -111,9 +80,11 @@ func (r Run) waiting(e Event) (Run, Effect) {
 		if rec.Started.IsZero() {
 			rec.Started = e.At
 		}
-		r.Tries, r.OpenSince, r.Since = 0, time.Time{}, e.At
+		r.Tries, r.OpenSince, r.ClosedSince, r.Since = 0, time.Time{}, time.Time{}, e.At
 		return r.to(Applying).log(e.At, "applying"), Apply
-	case Began, Applied, Reverted, Failed, Wished:
+	case Failed:
+		return r.hold(e.At, e.Why)
+	case Began, Applied, Reverted, Wished:
 	}
 	return r, Observe
 }
@@ -126,23 +97,37 @@ func (r Run) applying(e Event) (Run, Effect) {
 	case Failed:
 		r.Tries++
 		r = r.log(e.At, "failed: "+e.Why)
-		if !e.Final && r.Tries < maxTries {
+		switch {
+		case e.Final: // nothing was done that must be taken back at once: a person looks first
+			return r.hold(e.At, e.Why)
+		case r.Tries < maxTries:
 			return r, Apply
 		}
-		return r.shut(e.At, e.Why, false)
+		return r.shut(e, e.Why)
 	case Began, Judged, Drifted, Reverted, Wished: // taken up after a crash: the deed is idempotent
 	}
 	return r, Apply
 }
 
 func (r Run) proving(e Event) (Run, Effect) {
-	if e.Kind != Judged {
-		return r, Observe
+	switch e.Kind {
+	case Judged:
+		return r.judged(e)
+	case Failed:
+		return r.hold(e.At, e.Why)
+	case Began: // nobody watched meanwhile: neither the soak nor the patience may count that time
+		r.OpenSince, r.ClosedSince, r.Since = time.Time{}, time.Time{}, e.At
+	case Drifted, Applied, Reverted, Wished:
 	}
+	return r, Observe
+}
+
+func (r Run) judged(e Event) (Run, Effect) {
 	r.Verdicts = e.Verdicts
 	rec := &r.Steps[r.At]
 	rec.Verdicts, rec.Sent, rec.Failed = e.Verdicts, e.Sent, e.Failed
-	if allOpen(e.Verdicts) {
+	if r.allOpen(e.Verdicts) {
+		r.ClosedSince = time.Time{}
 		if r.OpenSince.IsZero() {
 			r.OpenSince = e.At
 		}
@@ -152,12 +137,15 @@ func (r Run) proving(e Event) (Run, Effect) {
 		return r.proven(e.At)
 	}
 	r.OpenSince = time.Time{}
+	if r.ClosedSince.IsZero() {
+		r.ClosedSince = e.At
+	}
 	for _, v := range e.Verdicts {
 		if v.State == gate.Shut && (v.Gate == gate.Requests || e.At.Sub(r.Since) >= settling) {
-			return r.shut(e.At, "gate "+string(v.Gate)+" is shut: "+v.Reason, gate.OldUnwell(e.Verdicts))
+			return r.shut(e, "gate "+string(v.Gate)+" is shut: "+v.Reason)
 		}
 	}
-	if e.At.Sub(r.Since) >= unknowing {
+	if e.At.Sub(r.ClosedSince) >= unknowing {
 		return r.hold(e.At, "not proven after "+unknowing.String()+": "+closed(e.Verdicts))
 	}
 	return r, Observe
@@ -192,7 +180,7 @@ func (r Run) undoing(e Event) (Run, Effect) {
 		r.Tries++
 		r = r.log(e.At, "taking back failed: "+e.Why)
 		if !e.Final && r.Tries < maxTries {
-			return r, Revert
+			return r, r.effect()
 		}
 		return r.hold(e.At, e.Why)
 	case Began, Judged, Drifted, Applied, Wished: // taken up after a crash: the inverse is idempotent
@@ -200,7 +188,7 @@ func (r Run) undoing(e Event) (Run, Effect) {
 	if len(r.Undo) == 0 {
 		return r.nextUndo(e.At)
 	}
-	return r, Revert
+	return r, r.effect()
 }
 
 // nextUndo goes to the next step to take back, or ends.
@@ -210,7 +198,8 @@ func (r Run) nextUndo(at time.Time) (Run, Effect) {
 		return r.to(Undone).log(at, "rolled back"), Stop
 	}
 	r.At = r.Undo[0]
-	return r.to(Undoing), Revert
+	r = r.to(Undoing)
+	return r, r.effect()
 }
 
 // rollback takes back everything that was applied, or may have been.
@@ -231,54 +220,27 @@ func (r Run) rollback(at time.Time, why string) (Run, Effect) {
 }
 
 // shut decides what bad news means: hold, or undo once if the request says so
-// and the old revision is well (S-48).
-func (r Run) shut(at time.Time, why string, oldUnwell bool) (Run, Effect) { //nolint:revive // a fact, not a mode
-	if r.Plan.Request.OnShut == plan.Rollback && !oldUnwell {
-		return r.rollback(at, why)
+// and the old revision is known to be well now (S-48).
+func (r Run) shut(e Event, why string) (Run, Effect) {
+	if r.Plan.Request.OnShut != plan.Rollback {
+		return r.hold(e.At, why)
 	}
-	if oldUnwell {
-		why += " (the old revision is unwell: nothing is taken back onto it)"
+	unwell := gate.OldUnwell(e.Verdicts)
+	if e.Old.State == gate.Open && !unwell {
+		return r.rollback(e.At, why)
 	}
-	return r.hold(at, why)
+	if e.Old.State != gate.Open && e.Old.Reason != "" {
+		why += "; " + e.Old.Reason
+	}
+	return r.hold(e.At, why+" (nothing is taken back onto a revision that is not known to be well)")
 }
 
 func (r Run) hold(at time.Time, why string) (Run, Effect) {
 	r = r.blame(why)
-	r.HeldFrom = r.Phase
+	if r.Phase != Held { // a rollback that is refused must not forget where a resume leads
+		r.HeldFrom = r.Phase
+	}
 	return r.to(Held).log(at, "held: "+why), Stop
-}
-
-func (r Run) wished(e Event) (Run, Effect) {
-	w := e.Wish
-	r.WishSeq = max(r.WishSeq, w.Seq)
-	if r.Phase == Done || r.Phase == Undone {
-		return r, Stop
-	}
-	r = r.log(e.At, string(w.Kind)+" by "+w.By)
-	switch w.Kind {
-	case WishPause:
-		r.Paused = true
-	case WishResume:
-		r.Paused = false
-		if r.Phase == Held {
-			r.Cause, r.Tries, r.Since, r.OpenSince = "", 0, e.At, time.Time{}
-			r = r.to(r.HeldFrom)
-		}
-	case WishApprove:
-		if r.Approved == nil {
-			r.Approved = map[int]string{}
-		}
-		r.Approved[w.Step] = w.By
-	case WishAbort:
-		if r.Phase != Held {
-			return r.hold(e.At, "aborted by "+w.By)
-		}
-	case WishRollback:
-		if r.Phase != Undoing {
-			return r.rollback(e.At, "asked by "+w.By)
-		}
-	}
-	return r, r.effect()
 }
 
 // Expected is the mesh as the run should find it: as it was, and the steps that are done.
@@ -329,8 +291,17 @@ func (r Run) blame(why string) Run {
 	return r
 }
 
-func allOpen(vs []gate.Verdict) bool {
-	return !slices.ContainsFunc(vs, func(v gate.Verdict) bool { return v.State != gate.Open })
+// allOpen says whether each gate of the phase was judged, and each verdict is
+// Open: a gate that is missing has not opened (S-47).
+func (r Run) allOpen(vs []gate.Verdict) bool {
+	judged := map[gate.Name]bool{}
+	for _, v := range vs {
+		if v.State != gate.Open {
+			return false
+		}
+		judged[v.Gate] = true
+	}
+	return !slices.ContainsFunc(r.Gates(), func(n gate.Name) bool { return !judged[n] })
 }
 
 func closed(vs []gate.Verdict) string {

@@ -29,26 +29,27 @@ const (
 // Run is a plan and how far it has come. It is stored before each effect and
 // holds all that a resume or an undo needs (S-50).
 type Run struct {
-	ID        string         `json:"id"`
-	Plan      plan.Plan      `json:"plan"`
-	Before    mesh.Snapshot  `json:"before"` // the mesh when the run began: every old value
-	At        int            `json:"at"`     // index of the current step
-	Phase     Phase          `json:"phase"`
-	HeldFrom  Phase          `json:"heldFrom,omitempty"` // the phase a resume goes back to
-	Undo      []int          `json:"undo,omitempty"`     // indices of the steps still to take back, the next one first
-	Paused    bool           `json:"paused,omitempty"`   // asked by a person: no new deed is begun
-	Cause     string         `json:"cause,omitempty"`    // why it is Held, Undoing or Undone; later bad news is added, nothing dropped
-	By        string         `json:"by"`                 // who started it
-	Approved  map[int]string `json:"approved,omitempty"` // step number -> who
-	Steps     []Record       `json:"steps"`              // one for each step of the plan
-	Verdicts  []gate.Verdict `json:"verdicts,omitempty"` // of the gates last judged
-	OpenSince time.Time      `json:"openSince,omitzero"` // since when all Proof gates have been open without a break
-	Started   time.Time      `json:"started"`
-	Ended     time.Time      `json:"ended,omitzero"`
-	Log       []Entry        `json:"log,omitempty"`     // what happened, oldest first, for the report
-	WishSeq   int64          `json:"wishSeq,omitempty"` // the last wish taken
-	Tries     int            `json:"tries,omitempty"`   // of the current deed, failed
-	Since     time.Time      `json:"since,omitzero"`    // when the current phase of the step began
+	ID          string         `json:"id"`
+	Plan        plan.Plan      `json:"plan"`
+	Before      mesh.Snapshot  `json:"before"` // the mesh when the run began: every old value
+	At          int            `json:"at"`     // index of the current step
+	Phase       Phase          `json:"phase"`
+	HeldFrom    Phase          `json:"heldFrom,omitempty"`   // the phase a resume goes back to
+	Undo        []int          `json:"undo,omitempty"`       // indices of the steps still to take back, the next one first
+	Paused      bool           `json:"paused,omitempty"`     // asked by a person: no new deed is begun
+	Cause       string         `json:"cause,omitempty"`      // why it is Held, Undoing or Undone; later bad news is added, nothing dropped
+	By          string         `json:"by"`                   // who started it
+	Approved    map[int]string `json:"approved,omitempty"`   // step number -> who
+	Steps       []Record       `json:"steps"`                // one for each step of the plan
+	Verdicts    []gate.Verdict `json:"verdicts,omitempty"`   // of the gates last judged
+	OpenSince   time.Time      `json:"openSince,omitzero"`   // since when all Proof gates have been open without a break
+	ClosedSince time.Time      `json:"closedSince,omitzero"` // since when not all of them have been
+	Started     time.Time      `json:"started"`
+	Ended       time.Time      `json:"ended,omitzero"`
+	Log         []Entry        `json:"log,omitempty"`     // what happened, oldest first, for the report
+	WishSeq     int64          `json:"wishSeq,omitempty"` // the last wish taken
+	Tries       int            `json:"tries,omitempty"`   // of the current deed, failed
+	Since       time.Time      `json:"since,omitzero"`    // when the current phase of the step began
 }
 
 // Record is what is known of one step of the run.

@@ -136,6 +136,8 @@ func phrase(n gate.Name, s plan.Step) string {
 		return "istiod ready"
 	case gate.Injection:
 		return "dry runs get " + s.Question.Revision
+	case gate.OldRevision:
+		return "old one well"
 	case gate.Tags:
 		return "tags agree"
 	case gate.CRDs:

@@ -65,7 +65,7 @@ func TestEveryKindAndGateHasWords(t *testing.T) {
 	all.Steps = all.Steps[:1]
 	all.Steps[0].Needs = []gate.Name{
 		gate.ControlPlane, gate.Injection, gate.Tags, gate.CRDs, gate.RolledOut,
-		gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.Approval, "later",
+		gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.OldRevision, gate.Approval, "later",
 	}
 	golden(t, "plan-gates.txt", func(b *bytes.Buffer) error { return view.Plan(b, all, "") })
 }

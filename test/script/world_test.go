@@ -63,9 +63,9 @@ func (w world) now() time.Time {
 	return time.Date(2026, 3, 1, 12, 0, len(w.read("clock")), 0, time.UTC)
 }
 
-// pass lets time pass.
+// pass lets time pass: whole seconds, and at least one.
 func (w world) pass(d time.Duration) {
-	w.write("clock", w.read("clock")+strings.Repeat(".", int(d/time.Second)))
+	w.write("clock", w.read("clock")+strings.Repeat(".", max(1, int(d/time.Second))))
 }
 
 // deedTime is how long a deed takes.
@@ -151,6 +151,7 @@ func (w world) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mes
 
 // Gather sees a mesh in which all is well, but for the gate that a script shuts.
 func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
+	w.pass(time.Second)
 	s, err := w.Observe(ctx)
 	if err != nil {
 		return gate.Evidence{}, err

@@ -1,0 +1,235 @@
+package gate_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/mesh/meshtest"
+)
+
+var cart, shop = ref("cart"), ref("shop")
+
+func ref(name string) mesh.Ref {
+	return mesh.Ref{Kind: mesh.KindDeployment, Namespace: "default", Name: name}
+}
+
+// moved is a mesh in which cart has moved to "new" and shop is still on "old".
+func moved() (gate.Question, gate.Evidence) {
+	s := meshtest.New().ControlPlane("new", "1.29.1").ControlPlane("old", "1.27.0").
+		Namespace("default", mesh.RevLabel, "old").
+		Deployment("default", "cart", meshtest.Replicas(2), meshtest.Service("cart")).
+		Deployment("default", "shop", meshtest.Replicas(2), meshtest.Service("shop")).Snapshot()
+	ev := gate.Evidence{At: time.Unix(0, 0), Served: map[string]int{}, Missing: map[gate.Name]string{}}
+	for i, p := range s.Pods {
+		if p.Workload == cart {
+			s.Pods[i].Revision, s.Pods[i].Version = "new", "1.29.1"
+		}
+		p = s.Pods[i]
+		ev.Proxies = append(ev.Proxies, gate.Proxy{Namespace: p.Namespace, Name: p.Name, Revision: p.Revision, Version: p.Version})
+		ev.Served[p.Namespace+"/"+p.Name] = 3
+	}
+	ev.Snapshot = s
+	dry := gate.DryRun{Namespace: "default", Revision: "new", Proxies: 1}
+	ev.DryRuns = []gate.DryRun{dry, dry}
+	ev.Requests = &gate.Comparison{Before: gate.Window{Sent: 100}, Now: gate.Window{Sent: 100}}
+	ev.Approved = map[int]string{4: "erin"}
+	return gate.Question{Revision: "new", Old: "old", Version: "1.29.1", Namespaces: []string{"default"}, Workloads: []mesh.Ref{cart}, Step: 4}, ev
+}
+
+func pod(t *testing.T, ev *gate.Evidence, of mesh.Ref) *mesh.Pod {
+	t.Helper()
+	i := slices.IndexFunc(ev.Snapshot.Pods, func(p mesh.Pod) bool { return p.Workload == of })
+	return &ev.Snapshot.Pods[i]
+}
+
+func proxy(t *testing.T, ev *gate.Evidence, of mesh.Ref) *gate.Proxy {
+	t.Helper()
+	name := pod(t, ev, of).Name
+	i := slices.IndexFunc(ev.Proxies, func(p gate.Proxy) bool { return p.Name == name })
+	return &ev.Proxies[i]
+}
+
+func plane(ev *gate.Evidence, rev string) *mesh.ControlPlane {
+	i := slices.IndexFunc(ev.Snapshot.ControlPlanes, func(c mesh.ControlPlane) bool { return c.Revision == rev })
+	return &ev.Snapshot.ControlPlanes[i]
+}
+
+type change func(*testing.T, *gate.Question, *gate.Evidence)
+
+func TestJudge(t *testing.T) {
+	window := func(before, now gate.Window) change {
+		return func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			ev.Requests = &gate.Comparison{Before: before, Now: now}
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		gate   gate.Name
+		change change
+		want   gate.State
+		reason string
+	}{
+		{"S8 two agree", gate.Injection, nil, gate.Open, "two dry-run pods"},
+		{"S8 one is not enough", gate.Injection, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.DryRuns = ev.DryRuns[:1] }, gate.Unknown, "1 dry-run pods"},
+		{"S8 they disagree", gate.Injection, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.DryRuns[1].Revision = "old" }, gate.Shut, `"old"`},
+		{"two proxies", gate.Injection, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.DryRuns[0].Proxies = 2 }, gate.Shut, "2 proxies"},
+		{"the API server refuses", gate.Injection, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.DryRuns[0].Error = "quota" }, gate.Unknown, "quota"},
+		{"an error hides no wrong one", gate.Injection, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			ev.DryRuns[0].Error, ev.DryRuns[1].Revision = "quota", "old"
+		}, gate.Shut, `"old"`},
+		{"S47 no namespace", gate.Injection, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Namespaces = nil }, gate.Unknown, "no namespace"},
+
+		{"at full size", gate.ControlPlane, nil, gate.Open, "2 of 2"},
+		{"there is none", gate.ControlPlane, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Revision = "none" }, gate.Shut, "no control plane"},
+		{"S16 one istiod", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			plane(ev, "new").Replicas, plane(ev, "new").Ready = 1, 1
+		}, gate.Unknown, "1 of 2"},
+		{"S16 fewer than the old", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { plane(ev, "old").Ready = 3 }, gate.Unknown, "2 of 3"},
+		{"no CA bundle", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			for _, in := range ev.Snapshot.Injectors {
+				in.Webhooks[0].CABundle = false
+			}
+		}, gate.Unknown, "CA bundle"},
+		{"no injector", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Snapshot.Injectors = nil }, gate.Unknown, "no injector"},
+		{"its pods are another's", gate.ControlPlane, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			q.Namespaces, ev.DryRuns[1].Revision = nil, "old"
+		}, gate.Unknown, `"old"`},
+
+		{"all established", gate.CRDs, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			ev.Snapshot.CRDs = []mesh.CRD{{Name: "a", Established: true}}
+		}, gate.Open, "1 CRDs"},
+		{"none listed", gate.CRDs, nil, gate.Unknown, "no CRD"},
+		{"one is not", gate.CRDs, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Snapshot.CRDs = []mesh.CRD{{Name: "a"}} }, gate.Unknown, "a"},
+
+		{"no tag", gate.Tags, nil, gate.Unknown, "no tag"},
+		{"S2 split", gate.Tags, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "new", "istio-system"))
+			ev.Snapshot.TagServices = []mesh.TagService{{Name: "s", Tag: "prod", Revision: "old"}}
+		}, gate.Shut, "prod is split"},
+		{"agreed", gate.Tags, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "new", "istio-system"))
+			ev.Snapshot.TagServices = []mesh.TagService{{Name: "s", Tag: "prod", Revision: "new"}}
+		}, gate.Open, "prod -> new"},
+
+		{"all ready", gate.RolledOut, nil, gate.Open, "2 of 2"},
+		{"one is coming", gate.RolledOut, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, cart).Ready = false }, gate.Unknown, "1 of 2 pods ready on new, waiting for"},
+		{"one is still old", gate.RolledOut, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, cart).Revision = "old" }, gate.Unknown, "1 of 2"},
+		{"too few", gate.RolledOut, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			for i := range ev.Snapshot.Workloads {
+				ev.Snapshot.Workloads[i].Replicas = 3
+			}
+		}, gate.Unknown, "2 of 3"},
+		{"one more that leaves", gate.RolledOut, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			p := *pod(t, ev, cart)
+			p.Name, p.Revision, p.Leaving = "cart-9", "old", true
+			ev.Snapshot.Pods = append(ev.Snapshot.Pods, p)
+		}, gate.Open, "2 of 2"},
+
+		{"S10 in sync", gate.Proxies, nil, gate.Open, "2 moved"},
+		{"S10 not connected yet", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); proxy(t, ev, cart).Name = "x" }, gate.Unknown, "is not connected"},
+		{"S10 stale", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, cart).Stale = []string{"CDS"}
+		}, gate.Unknown, "CDS"},
+		{"S10 rejected", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, cart).Rejected = []string{"LDS: no"}
+		}, gate.Shut, "LDS: no"},
+		{"S10 another version", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, cart).Version = "1.27.0"
+		}, gate.Unknown, "version 1.27.0"},
+		{"S55 connected to another", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, shop).Revision = "new"
+		}, gate.Shut, "connected to new"},
+		{"S10 the old is unwell", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); proxy(t, ev, shop).Name = "x" }, gate.Unknown, "old revision is unwell"},
+		{"S48 a shut one says so too", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, cart).Rejected = []string{"LDS: no"}
+			proxy(t, ev, shop).Name = "x"
+		}, gate.Shut, "old revision is unwell"},
+		{"S47 nobody reports", gate.Proxies, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Proxies = nil }, gate.Unknown, ""},
+
+		{"S11 answered", gate.Served, nil, gate.Open, "6 requests"},
+		{"S11 silence", gate.Served, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Served = nil }, gate.Unknown, "0 of 1"},
+		{"S11 too few", gate.Served, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.MinServed = 7 }, gate.Unknown, "6 of 7"},
+		{"S11 only the old pods", gate.Served, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Workloads = []mesh.Ref{shop} }, gate.Unknown, "0 of 1"},
+		{"S11 no Service", gate.Served, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			for i := range ev.Snapshot.Workloads {
+				ev.Snapshot.Workloads[i].Services = nil
+			}
+			ev.Served = nil
+		}, gate.Open, "no Service selects default/cart"},
+
+		{"well", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 100}), gate.Open, "100 sent, 0 failed"},
+		{"a first failure", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 5, Failed: 1, Example: "503"}), gate.Shut, "503"},
+		{"more than twice the rate", gate.Requests, window(gate.Window{Sent: 100, Failed: 1}, gate.Window{Sent: 100, Failed: 3}), gate.Shut, "1 of 100"},
+		{"twice the rate", gate.Requests, window(gate.Window{Sent: 100, Failed: 1}, gate.Window{Sent: 100, Failed: 2}), gate.Open, "2 failed"},
+		{"too few to tell", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 19}), gate.Unknown, "20 are needed"},
+		{"S47 no probe", gate.Requests, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Requests = nil }, gate.Unknown, "no probe"},
+
+		{"S54 pods do", gate.NothingRefers, nil, gate.Shut, "3 still rely on old: namespace default, pod default/shop-0"},
+		{"S54 nothing", gate.NothingRefers, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Old = "gone" }, gate.Open, "gone"},
+		{"S47 nobody named", gate.NothingRefers, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Old = "" }, gate.Unknown, ""},
+
+		{"said yes", gate.Approval, nil, gate.Open, "erin"},
+		{"to another step", gate.Approval, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Step = 5 }, gate.Unknown, "step 5"},
+	} {
+		t.Run(string(tt.gate)+"/"+tt.name, func(t *testing.T) {
+			q, ev := moved()
+			if tt.change != nil {
+				tt.change(t, &q, &ev)
+			}
+			if v := gate.Judge(tt.gate, q, ev); v.State != tt.want || !strings.Contains(v.Reason, tt.reason) || v.Gate != tt.gate {
+				t.Errorf("%+v, want %s with %q", v, tt.want, tt.reason)
+			}
+		})
+	}
+}
+
+func TestS47_noGateOpensWithoutEvidence(t *testing.T) {
+	for _, n := range []gate.Name{
+		gate.ControlPlane, gate.Injection, gate.Tags, gate.CRDs, gate.RolledOut, gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.Approval, "no-such-gate",
+	} {
+		q, ev := moved()
+		ev.Missing[n] = "no permission"
+		if v := gate.Judge(n, q, ev); v.State != gate.Unknown || v.Reason != "no permission" {
+			t.Errorf("missing: %+v", v)
+		}
+		for _, q := range []gate.Question{q, {}} {
+			if v := gate.Judge(n, q, gate.Evidence{}); v.State != gate.Unknown || v.Reason == "" {
+				t.Errorf("no evidence at all: %+v", v)
+			}
+		}
+	}
+}
+
+func TestS48_theOldRevisionMustBeWell(t *testing.T) {
+	_, ev := moved()
+	if v := gate.Well([]string{"old"}, ev.Snapshot); v.State != gate.Open || gate.OldUnwell([]gate.Verdict{v}) {
+		t.Errorf("%+v", v)
+	}
+	plane(&ev, "old").Ready = 1
+	for _, revs := range [][]string{{"old"}, {"new", "old"}, {"gone"}} {
+		if v := gate.Well(revs, ev.Snapshot); v.State == gate.Open || !gate.OldUnwell([]gate.Verdict{v}) {
+			t.Errorf("%v: %+v", revs, v)
+		}
+	}
+	if v := gate.Well(nil, ev.Snapshot); v.State != gate.Unknown {
+		t.Errorf("%+v", v)
+	}
+	_, ev = moved()
+	for _, in := range ev.Snapshot.Injectors {
+		in.Webhooks[0].CABundle = false
+	}
+	if v := gate.Well([]string{"old"}, ev.Snapshot); v.State == gate.Open {
+		t.Error(fmt.Sprint(v))
+	}
+}

@@ -1,0 +1,40 @@
+package gate
+
+import "fmt"
+
+// served wants requests answered by the new pods of each moved workload: silence
+// proves nothing (S-11). Who cannot be asked anything is exempt, and named.
+func served(q Question, ev Evidence) (State, string) {
+	need := max(q.MinServed, 1)
+	total := 0
+	var exempt []string
+	for _, ref := range q.Workloads {
+		w, ok := ev.Snapshot.Workload(ref)
+		if !ok {
+			continue // removed meanwhile
+		}
+		if len(w.Services) == 0 {
+			exempt = append(exempt, "no Service selects "+ref.String())
+			continue
+		}
+		if w.Replicas == 0 {
+			exempt = append(exempt, ref.String()+" is scaled to zero")
+			continue
+		}
+		n := 0
+		for _, p := range ev.Snapshot.PodsOf(ref) {
+			if p.Revision == q.Revision {
+				n += ev.Served[p.Namespace+"/"+p.Name]
+			}
+		}
+		if n < need {
+			return Unknown, fmt.Sprintf("%s answered %d of %d requests on its new pods", ref, n, need)
+		}
+		total += n
+	}
+	reason := fmt.Sprintf("the moved pods answered %d requests", total)
+	if len(exempt) > 0 {
+		reason += "; " + some(exempt)
+	}
+	return Open, reason
+}

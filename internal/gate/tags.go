@@ -1,0 +1,21 @@
+package gate
+
+import (
+	"fmt"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+func tags(s mesh.Snapshot) (State, string) {
+	var agree []string
+	for _, t := range s.Tags() {
+		if t.Split {
+			return Shut, fmt.Sprintf("tag %s is split: its injector calls %s, its Service selects %q, its validator calls %q", t.Name, t.Revision, t.Service, t.Validator)
+		}
+		agree = append(agree, t.Name+" -> "+t.Revision)
+	}
+	if len(agree) == 0 {
+		return Unknown, "there is no tag"
+	}
+	return Open, some(agree)
+}

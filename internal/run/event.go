@@ -1,0 +1,46 @@
+package run
+
+import (
+	"time"
+
+	"github.com/serin-mesh/serin/internal/gate"
+)
+
+// Event is what the shell saw or did, and when.
+type Event struct {
+	Kind     EventKind
+	At       time.Time
+	Why      string         // of bad news
+	Final    bool           // Failed: it was refused, trying again is no use
+	Verdicts []gate.Verdict // Judged
+	Old      gate.Verdict   // of the revisions an undo would go back to, where there is bad news (S-48)
+	Drift    []string       // Drifted
+	Wish     Wish           // Wished
+	Sent     int            // Judged: serin's own requests since the step began
+	Failed   int
+}
+
+// EventKind is the part of an Event that Next decides on.
+type EventKind string
+
+// The events of a run.
+const (
+	Began    EventKind = "began"   // a process took the run up, for the first time or again
+	Judged   EventKind = "judged"  // the gates of the phase were judged
+	Drifted  EventKind = "drifted" // somebody changed what the run relies on
+	Applied  EventKind = "applied"
+	Reverted EventKind = "reverted"
+	Failed   EventKind = "failed" // a deed or its inverse; or the mesh could not be looked at for long
+	Wished   EventKind = "wished" // a person asked for something
+)
+
+// Effect is the one thing the shell must do next.
+type Effect string
+
+// The effects Next can ask for.
+const (
+	Observe Effect = "observe" // judge the gates of the phase
+	Apply   Effect = "apply"
+	Revert  Effect = "revert"
+	Stop    Effect = "stop"
+)
