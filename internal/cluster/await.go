@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,15 +37,24 @@ func await[T metav1.Object, L runtime.Object](ctx context.Context, why string, s
 	if !ok {
 		return fmt.Errorf("waiting for %s: %T is no API object", why, example)
 	}
-	// Asked for once by itself: what is not permitted is said here, the watch would only try again.
-	if _, err := src.list(ctx, limited(src.opts)); err != nil {
+	// Looked at once by itself: mostly there is nothing to wait for, and what is not
+	// permitted is said here, where a watch would only try again.
+	first, err := src.list(ctx, src.opts)
+	if err != nil {
 		return fmt.Errorf("waiting for %s: %w", why, asking("list", src.what, err))
 	}
+	now, err := listed[T](first)
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w", why, err)
+	}
+	yes, seen, err := done(now)
+	if err != nil || yes {
+		return err //nolint:wrapcheck // it says by itself what is wrong
+	}
 	var store cache.Store
-	seen := ""
 	look := func() (bool, error) {
-		yes, now, err := done(objects[T](store))
-		seen = now
+		yes, saw, err := done(objects[T](store))
+		seen = saw
 		return yes, err
 	}
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
@@ -54,7 +65,7 @@ func await[T metav1.Object, L runtime.Object](ctx context.Context, why string, s
 			return src.watch(ctx, narrowed(o, src.opts))
 		},
 	}, src.of)
-	_, err := watchtools.UntilWithSync(ctx, lw, obj,
+	_, err = watchtools.UntilWithSync(ctx, lw, obj,
 		func(s cache.Store) (bool, error) { store = s; return look() },
 		func(watch.Event) (bool, error) { return look() })
 	switch {
@@ -75,24 +86,26 @@ func objects[T metav1.Object](s cache.Store) []T {
 			out = append(out, t)
 		}
 	}
-	slices.SortFunc(out, func(a, b T) int { return compareNames(a, b) })
+	slices.SortFunc(out, func(a, b T) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return out
 }
 
-func compareNames(a, b metav1.Object) int {
-	if a.GetName() < b.GetName() {
-		return -1
+func listed[T metav1.Object](list runtime.Object) ([]T, error) {
+	var out []T
+	err := meta.EachListItem(list, func(o runtime.Object) error {
+		if t, ok := o.(T); ok {
+			out = append(out, t)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading a list: %w", err)
 	}
-	return 1
+	return out, nil
 }
 
 func narrowed(o, by metav1.ListOptions) metav1.ListOptions {
 	o.FieldSelector, o.LabelSelector = by.FieldSelector, by.LabelSelector
-	return o
-}
-
-func limited(o metav1.ListOptions) metav1.ListOptions {
-	o.Limit = 1
 	return o
 }
 

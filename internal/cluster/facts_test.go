@@ -101,7 +101,7 @@ func TestRevisionOf(t *testing.T) {
 		"nothing at all, as in a pod by hand": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := pod("shop", "x", "", "1.27.0", nil)
+			p := pod("x", "", "1.27.0", nil)
 			p.Annotations = tc.annotations
 			if tc.env != "" {
 				p.Spec.Containers[1].Env = []corev1.EnvVar{{Name: "PROXY_CONFIG", Value: tc.env}}

@@ -26,10 +26,10 @@ func serverVersion(v string) *version.Info { return &version.Info{GitVersion: v}
 // bookinfo is a default revision by Helm with one of everything.
 func bookinfo(t *testing.T) []runtime.Object {
 	t.Helper()
-	native := pod("shop", "cart-1-a", "default", "1.27.0-distroless", controller("ReplicaSet", "apps/v1", "cart-1"))
+	native := pod("cart-1-a", "default", "1.27.0-distroless", controller("ReplicaSet", "apps/v1", "cart-1"))
 	native.Spec.InitContainers, native.Spec.Containers = native.Spec.Containers[1:], native.Spec.Containers[:1]
 	native.Labels["app"] = "cart"
-	ended := pod("shop", "cart-1-old", "default", "1.27.0", controller("ReplicaSet", "apps/v1", "cart-1"))
+	ended := pod("cart-1-old", "default", "1.27.0", controller("ReplicaSet", "apps/v1", "cart-1"))
 	ended.Status.Phase = corev1.PodFailed
 	return []runtime.Object{
 		namespace(istioSystem), namespace("shop", mesh.InjectionLabel, "enabled"), namespace("legacy"),
@@ -38,9 +38,9 @@ func bookinfo(t *testing.T) []runtime.Object {
 		deployment("shop", "idle", 0, "app", "idle:1"),
 		deployment("legacy", "plain", 1, "app", "plain:1"), replicaSet("legacy", "plain-1", "plain"),
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "legacy", Name: "plain-1-a", OwnerReferences: controller("ReplicaSet", "apps/v1", "plain-1")}},
-		pod("shop", "batch-x", "default", "1.27.0", controller("Job", "batch/v1", "batch")),
-		pod("shop", "bare", "default", "1.27.0", nil),
-		pod("shop", "canary-1-a", "default", "1.27.0", controller("ReplicaSet", "apps/v1", "canary-1")),
+		pod("batch-x", "default", "1.27.0", controller("Job", "batch/v1", "batch")),
+		pod("bare", "default", "1.27.0", nil),
+		pod("canary-1-a", "default", "1.27.0", controller("ReplicaSet", "apps/v1", "canary-1")),
 		&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "canary-1", OwnerReferences: controller("Rollout", "argoproj.io/v1alpha1", "canary")}},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "cart"}}},
 		&policyv1.PodDisruptionBudget{
@@ -48,28 +48,28 @@ func bookinfo(t *testing.T) []runtime.Object {
 			Spec:       policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "cart"}}},
 			Status:     policyv1.PodDisruptionBudgetStatus{DisruptionsAllowed: 1},
 		},
-		helmSecret(t, istioSystem, "istio-base", 1, "superseded", "base", "1.26.0", nil),
-		helmSecret(t, istioSystem, "istio-base", 2, "deployed", "base", "1.27.0", map[string]any{"defaultRevision": "default"}),
-		helmSecret(t, istioSystem, "istiod", 1, "deployed", "istiod", "1.27.0", map[string]any{"global": map[string]any{"caToken": "s3cret"}}),
-		helmSecret(t, istioSystem, "kiali", 1, "deployed", "kiali-server", "2.0.0", nil),
-		helmSecret(t, "legacy", "mysql", 1, "deployed", "mysql", "9.0.0", nil),
-		crd("virtualservices", "networking.istio.io", "VirtualService", "v1", true),
-		crd("workloadgroups", "networking.istio.io", "WorkloadGroup", "v1", true),
-		crd("gateways", "gateway.networking.k8s.io", "Gateway", "v1", false),
-		custom("networking.istio.io/v1", "VirtualService", "shop", "in", nil, map[string]any{
+		helmSecret(t, mesh.Release{Namespace: istioSystem, Name: "istio-base", Chart: "base", Version: "1.26.0", Status: "superseded"}, 1),
+		helmSecret(t, mesh.Release{Namespace: istioSystem, Name: "istio-base", Chart: "base", Version: "1.27.0", Status: "deployed", Values: map[string]any{"defaultRevision": "default"}}, 2),
+		helmSecret(t, mesh.Release{Namespace: istioSystem, Name: "istiod", Chart: "istiod", Version: "1.27.0", Status: "deployed", Values: map[string]any{"global": map[string]any{"caToken": "s3cret"}}}, 1),
+		helmSecret(t, mesh.Release{Namespace: istioSystem, Name: "kiali", Chart: "kiali-server", Version: "2.0.0", Status: "deployed"}, 1),
+		helmSecret(t, mesh.Release{Namespace: "legacy", Name: "mysql", Chart: "mysql", Version: "9.0.0", Status: "deployed"}, 1),
+		helmCRD("virtualservices", "networking.istio.io", "VirtualService"),
+		helmCRD("workloadgroups", "networking.istio.io", "WorkloadGroup"),
+		crd("gateways", "gateway.networking.k8s.io", "Gateway"),
+		custom("networking.istio.io/v1", "VirtualService", "in", nil, map[string]any{
 			"gateways": []any{"gw"}, "http": []any{map[string]any{"route": []any{
 				map[string]any{"destination": map[string]any{"host": "cart"}}, map[string]any{"destination": map[string]any{"host": "db.data.svc.cluster.local"}},
 			}}},
 		}),
-		custom("networking.istio.io/v1", "VirtualService", "shop", "inside", map[string]string{mesh.RevLabel: "default"}, map[string]any{
+		custom("networking.istio.io/v1", "VirtualService", "inside", map[string]string{mesh.RevLabel: "default"}, map[string]any{
 			"http": []any{map[string]any{"route": []any{map[string]any{"destination": map[string]any{"host": "secret"}}}}},
 		}),
-		custom("networking.istio.io/v1", "WorkloadGroup", "shop", "vm", nil, map[string]any{}),
-		custom("gateway.networking.k8s.io/v1", "Gateway", "shop", "public", map[string]string{mesh.RevLabel: "prod"}, map[string]any{"gatewayClassName": "istio"}),
-		custom("gateway.networking.k8s.io/v1", "Gateway", "shop", "manual", nil, map[string]any{
+		custom("networking.istio.io/v1", "WorkloadGroup", "vm", nil, map[string]any{}),
+		custom("gateway.networking.k8s.io/v1", "Gateway", "public", map[string]string{mesh.RevLabel: "prod"}, map[string]any{"gatewayClassName": "istio"}),
+		custom("gateway.networking.k8s.io/v1", "Gateway", "manual", nil, map[string]any{
 			"gatewayClassName": "istio", "addresses": []any{map[string]any{"type": "Hostname", "value": "x"}},
 		}),
-		custom("gateway.networking.k8s.io/v1", "Gateway", "shop", "other", nil, map[string]any{"gatewayClassName": "nginx"}),
+		custom("gateway.networking.k8s.io/v1", "Gateway", "other", nil, map[string]any{"gatewayClassName": "nginx"}),
 		&appsv1.DaemonSet{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "istio-cni-node"},
 			Spec:       appsv1.DaemonSetSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "istio/install-cni:1.27.0"}}}}},
@@ -171,14 +171,14 @@ func TestObserveReadsEachPage(t *testing.T) {
 		asked = append(asked, fmt.Sprintf("%q of %d", from, list.ListOptions.Limit))
 		switch from {
 		case "":
-			return true, &corev1.PodList{ListMeta: metav1.ListMeta{Continue: "two"}, Items: []corev1.Pod{*pod("shop", "a", "default", "1.27.0", nil)}}, nil
+			return true, &corev1.PodList{ListMeta: metav1.ListMeta{Continue: "two"}, Items: []corev1.Pod{*pod("a", "default", "1.27.0", nil)}}, nil
 		case "two":
 			// The list has outlived the server's history: it offers to go on with what is there now.
 			err := apierrors.NewResourceExpired("too old")
 			err.ErrStatus.Continue = "three"
 			return true, nil, err
 		}
-		return true, &corev1.PodList{Items: []corev1.Pod{*pod("shop", "b", "default", "1.27.0", nil)}}, nil
+		return true, &corev1.PodList{Items: []corev1.Pod{*pod("b", "default", "1.27.0", nil)}}, nil
 	})
 	s, err := w.reader().Observe(t.Context())
 	if err != nil {

@@ -46,8 +46,9 @@ func (h *helmFake) call(what, name string) error {
 func (h *helmFake) put(r mesh.Release) {
 	h.t.Helper()
 	h.drop(r.Namespace, r.Name)
+	r.Status = "deployed"
 	h.is[r.Name] = r
-	s := helmSecret(h.t, r.Namespace, r.Name, 1, "deployed", r.Chart, r.Version, r.Values)
+	s := helmSecret(h.t, r, 1)
 	secrets := metav1.SchemeGroupVersion.WithResource("secrets")
 	secrets.Group, secrets.Version = "", "v1"
 	if err := h.w.kube.Tracker().Create(secrets, s, s.Namespace); err != nil {

@@ -39,20 +39,20 @@ func shop(t *testing.T) (*world, *helmFake, *cluster.Writer) {
 		namespace(istioSystem), namespace("shop", mesh.InjectionLabel, "enabled"),
 		istiod("default", "1.27.0", 1), injector("default", "root"), ownValidator("default"), defaultValidator("default"), istiodService("default"),
 		deployment("shop", "cart", 1, "app", "cart:1"), replicaSet("shop", "cart-1", "cart"),
-		named(pod("shop", "cart-1-a", "default", "1.27.0", controller("ReplicaSet", "apps/v1", "cart-1")), "cart"),
+		named(pod("cart-1-a", "default", "1.27.0", controller("ReplicaSet", "apps/v1", "cart-1")), "cart"),
 		&appsv1.StatefulSet{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db", UID: "db", Generation: 1},
 			Spec:       appsv1.StatefulSetSpec{Replicas: &one, Selector: sel("db"), Template: app("db")},
 			Status:     appsv1.StatefulSetStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1},
 		},
-		named(pod("shop", "db-0", "default", "1.27.0", controller("StatefulSet", "apps/v1", "db")), "db"),
+		named(pod("db-0", "default", "1.27.0", controller("StatefulSet", "apps/v1", "db")), "db"),
 		&appsv1.DaemonSet{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "log", UID: "log", Generation: 1},
 			Spec:       appsv1.DaemonSetSpec{Selector: sel("log"), Template: app("log")},
 			Status:     appsv1.DaemonSetStatus{ObservedGeneration: 1, DesiredNumberScheduled: 1, UpdatedNumberScheduled: 1, NumberAvailable: 1, NumberReady: 1},
 		},
-		named(pod("shop", "log-x", "default", "1.27.0", controller("DaemonSet", "apps/v1", "log")), "log"),
-		crd("virtualservices", "networking.istio.io", "VirtualService", "v1", true),
+		named(pod("log-x", "default", "1.27.0", controller("DaemonSet", "apps/v1", "log")), "log"),
+		helmCRD("virtualservices", "networking.istio.io", "VirtualService"),
 	)
 	rolls(t, w)
 	h := newHelm(t, w,
@@ -142,40 +142,37 @@ func planned(t *testing.T, w *world) (plan.Plan, mesh.Snapshot) {
 	return p, before
 }
 
-// TestThereAndBack applies every step of a plan twice, then takes back every one
-// twice: afterwards the mesh is as it was (S-51).
-func TestThereAndBack(t *testing.T) {
-	w, h, writer := shop(t)
-	p, before := planned(t, w)
-	var done []plan.Step
-	for _, st := range p.Steps {
-		if st.Kind == plan.RemoveRevision {
-			continue
-		}
+// moves are the steps that can be taken back.
+func moves(p plan.Plan) []plan.Step {
+	return slices.DeleteFunc(slices.Clone(p.Steps), func(st plan.Step) bool { return st.Kind == plan.RemoveRevision })
+}
+
+// apply carries steps out, each twice: the second time nothing may go wrong.
+func apply(t *testing.T, writer drive.Writer, p plan.Plan, before mesh.Snapshot, steps []plan.Step) {
+	t.Helper()
+	for _, st := range steps {
 		for range 2 {
 			if err := writer.Apply(t.Context(), st, p, before); err != nil {
 				t.Fatalf("step %d, %s: %v", st.Number, st.Kind, err)
 			}
 		}
-		done = append(done, st)
+	}
+}
+
+// TestThereAndBack applies every step of a plan twice, then takes back every one
+// twice: afterwards the mesh is as it was (S-51).
+func TestThereAndBack(t *testing.T) {
+	w, h, writer := shop(t)
+	p, before := planned(t, w)
+	for _, st := range moves(p) {
+		apply(t, writer, p, before, []plan.Step{st})
 		sound(t, w, fmt.Sprintf("after step %d, %s", st.Number, st.Kind))
 	}
-	after, err := w.reader().Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pod := range after.Pods {
-		if pod.Revision != "1-29-1" {
-			t.Errorf("pod %s is on %s", pod.Name, pod.Revision)
-		}
-	}
-	if tag, _ := after.Tag("default"); tag.Revision != "1-29-1" || tag.Service != "1-29-1" || tag.Validator != "1-29-1" || tag.Split {
-		t.Errorf("got %+v", tag)
-	}
+	arrived(t, observed(t, w))
 	if !h.did("install istiod-1-29-1 like istiod") || !h.did("upgrade istio-base 1.29.1") {
 		t.Errorf("Helm did %v", h.calls)
 	}
-	for _, st := range undoOrder(done) {
+	for _, st := range undoOrder(moves(p)) {
 		for range 2 {
 			if err := writer.Revert(t.Context(), st, p, before); err != nil {
 				t.Fatalf("taking back step %d, %s: %v", st.Number, st.Kind, err)
@@ -183,12 +180,21 @@ func TestThereAndBack(t *testing.T) {
 		}
 		sound(t, w, fmt.Sprintf("after taking back step %d, %s", st.Number, st.Kind))
 	}
-	last, err := w.reader().Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := before.Differences(last); len(d) > 0 {
+	if d := before.Differences(observed(t, w)); len(d) > 0 {
 		t.Errorf("it is not as before: %s", strings.Join(d, "\n"))
+	}
+}
+
+// arrived checks that everything is on the new revision.
+func arrived(t *testing.T, s mesh.Snapshot) {
+	t.Helper()
+	for _, pod := range s.Pods {
+		if pod.Revision != "1-29-1" {
+			t.Errorf("pod %s is on %s", pod.Name, pod.Revision)
+		}
+	}
+	if tag, _ := s.Tag("default"); tag.Revision != "1-29-1" || tag.Service != "1-29-1" || tag.Validator != "1-29-1" || tag.Split {
+		t.Errorf("got %+v", tag)
 	}
 }
 

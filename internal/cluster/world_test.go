@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -70,19 +71,31 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	w.Clients = cluster.Clients{
 		Kube: w.kube, CRDs: crdfake.NewClientset(crds...), Metadata: w.meta,
 	}
-	dynamic := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists)
+	w.Dynamic = dynamicOf(t, lists, custom)
+	return w
+}
+
+// dynamicOf files each object under its definition: the fake by itself would
+// guess "gatewaies".
+func dynamicOf(t *testing.T, lists map[schema.GroupVersionResource]string, custom []runtime.Object) *dynamicfake.FakeDynamicClient {
+	t.Helper()
+	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists)
 	for _, o := range custom {
-		for gvr, list := range lists { // by its definition: the fake would guess "gatewaies"
-			if gvk := o.GetObjectKind().GroupVersionKind(); gvk.Group != gvr.Group || gvk.Kind+"List" != list {
+		acc, err := meta.Accessor(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gvk := o.GetObjectKind().GroupVersionKind()
+		for gvr, list := range lists {
+			if gvk.Group != gvr.Group || gvk.Kind+"List" != list {
 				continue
 			}
-			if err := dynamic.Tracker().Create(gvr, o, metadataOf(t, o).(*metav1.PartialObjectMetadata).Namespace); err != nil {
+			if err := client.Tracker().Create(gvr, o, acc.GetNamespace()); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	w.Dynamic = dynamic
-	return w
+	return client
 }
 
 // metadataOf is what the metadata client serves of an object.
@@ -242,11 +255,11 @@ func replicaSet(ns, name, of string) *appsv1.ReplicaSet {
 	}}
 }
 
-// pod is a ready pod with a sidecar that a revision injected.
-func pod(ns, name, rev, version string, owner []metav1.OwnerReference) *corev1.Pod {
+// pod is a ready pod of the namespace shop with a sidecar that a revision injected.
+func pod(name, rev, version string, owner []metav1.OwnerReference) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: ns, Name: name, OwnerReferences: owner, Annotations: map[string]string{mesh.RevLabel: rev}, Labels: map[string]string{"app": name},
+			Namespace: "shop", Name: name, OwnerReferences: owner, Annotations: map[string]string{mesh.RevLabel: rev}, Labels: map[string]string{"app": name},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}, {Name: "istio-proxy", Image: "docker.io/istio/proxyv2:" + version}}},
 		Status: corev1.PodStatus{
@@ -256,11 +269,11 @@ func pod(ns, name, rev, version string, owner []metav1.OwnerReference) *corev1.P
 }
 
 // helmSecret is a record of Helm's storage.
-func helmSecret(t *testing.T, ns, name string, revision int, status, chart, version string, values map[string]any) *corev1.Secret {
+func helmSecret(t *testing.T, r mesh.Release, revision int) *corev1.Secret {
 	t.Helper()
 	raw, err := json.Marshal(map[string]any{
-		"name": name, "namespace": ns, "version": revision, "info": map[string]any{"status": status}, "config": values,
-		"chart": map[string]any{"metadata": map[string]any{"name": chart, "version": version}},
+		"name": r.Name, "namespace": r.Namespace, "version": revision, "info": map[string]any{"status": r.Status}, "config": r.Values,
+		"chart": map[string]any{"metadata": map[string]any{"name": r.Chart, "version": r.Version}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -275,35 +288,40 @@ func helmSecret(t *testing.T, ns, name string, revision int, status, chart, vers
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: ns, Name: fmt.Sprintf("sh.helm.release.v1.%s.v%d", name, revision),
-			Labels: map[string]string{"owner": "helm", "name": name, "status": status, "version": fmt.Sprint(revision)},
+			Namespace: r.Namespace, Name: fmt.Sprintf("sh.helm.release.v1.%s.v%d", r.Name, revision),
+			Labels: map[string]string{"owner": "helm", "name": r.Name, "status": r.Status, "version": strconv.Itoa(revision)},
 		},
 		Data: map[string][]byte{"release": []byte(base64.StdEncoding.EncodeToString(z.Bytes()))},
 	}
 }
 
-// crd is an established definition.
-func crd(plural, group, kind, version string, owner bool) *apiextensionsv1.CustomResourceDefinition {
+// crd is an established definition that nobody owns.
+func crd(plural, group, kind string) *apiextensionsv1.CustomResourceDefinition {
 	c := &apiextensionsv1.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: plural + "." + group},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 			Group: group, Names: apiextensionsv1.CustomResourceDefinitionNames{Plural: plural, Kind: kind},
-			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{Name: version, Served: true, Storage: true}},
+			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{Name: "v1", Served: true, Storage: true}},
 		},
 		Status: apiextensionsv1.CustomResourceDefinitionStatus{
-			StoredVersions: []string{version},
+			StoredVersions: []string{"v1"},
 			Conditions:     []apiextensionsv1.CustomResourceDefinitionCondition{{Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue}},
 		},
-	}
-	if owner {
-		c.ObjectMeta = byHelm(c.ObjectMeta, "istio-base")
 	}
 	return c
 }
 
-func custom(apiVersion, kind, ns, name string, labels map[string]string, spec map[string]any) *unstructured.Unstructured {
+// helmCRD is one that the base release owns.
+func helmCRD(plural, group, kind string) *apiextensionsv1.CustomResourceDefinition {
+	c := crd(plural, group, kind)
+	c.ObjectMeta = byHelm(c.ObjectMeta, "istio-base")
+	return c
+}
+
+// custom is an object of the namespace shop.
+func custom(apiVersion, kind, name string, labels map[string]string, spec map[string]any) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind, "spec": spec}}
-	o.SetNamespace(ns)
+	o.SetNamespace("shop")
 	o.SetName(name)
 	o.SetLabels(labels)
 	return o

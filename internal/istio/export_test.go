@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -78,12 +79,7 @@ func (s *Shelf) Kill(name, status string) {
 // WithoutPolicy is the post-renderer over a set of validators that fail.
 func WithoutPolicy(manifest string, failing ...string) (string, error) {
 	out, err := withoutPolicy(bytes.NewBufferString(manifest), func(name string) (bool, error) {
-		for _, f := range failing {
-			if f == name {
-				return true, nil
-			}
-		}
-		return false, nil
+		return slices.Contains(failing, name), nil
 	})
 	if err != nil {
 		return "", err
