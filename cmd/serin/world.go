@@ -81,7 +81,11 @@ func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error
 	if err != nil {
 		return cli.Drivers{}, err
 	}
-	return cli.Drivers{Writer: w, Gatherer: g, Close: sync.OnceFunc(probing(ctx, prober, g))}, nil
+	d := cli.Drivers{Writer: w, Gatherer: g, Close: sync.OnceFunc(probing(ctx, prober, g))}
+	if prober != nil {
+		d.Requests = prober.Ended
+	}
+	return d, nil
 }
 
 // probing sends requests until the function it returns is called. That the

@@ -29,6 +29,7 @@ type World struct {
 type Drivers struct {
 	Writer   drive.Writer
 	Gatherer drive.Gatherer
+	Requests func() (ended, failed int) // of the prober; nil without one
 	Close    func()
 }
 

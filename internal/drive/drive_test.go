@@ -60,6 +60,7 @@ func TestLoop_goesThroughToTheEnd(t *testing.T) {
 // Killed around every save and every deed, going through, taken back by policy
 // and taken back by wish, it ends all new or exactly as before.
 func TestS49_killedAnywhereItEndsAllNewOrAsBefore(t *testing.T) {
+	t.Parallel()
 	rollback := func(step int) func(run.Run) run.Wish {
 		return func(r run.Run) run.Wish {
 			if r.At+1 < step && r.WishSeq == 0 {
@@ -278,5 +279,32 @@ func TestS47_withoutEvidenceNothingGoesOn(t *testing.T) {
 	r, err := w.life(t.Context())
 	if err != nil || r.Phase != run.Held || r.At != 1 || !strings.Contains(r.Cause, "no CRD") {
 		t.Errorf("%s at %d because %q, %v", r.Phase, r.At, r.Cause, err)
+	}
+}
+
+// Requests are counted in every step, those without a requests gate and those
+// that are taken back included: nothing that was lost goes unsaid.
+func TestLoop_countsRequestsInEachPhase(t *testing.T) {
+	for _, policy := range []plan.OnShut{plan.Hold, plan.Rollback} {
+		w := newWorld(t, policy)
+		if policy == plan.Rollback {
+			w.shut, w.shutAt = gate.Requests, 6
+		}
+		n := 0
+		w.requests = func() (int, int) { n += 10; return n, n / 100 }
+		r, err := w.life(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, failed := 0, 0
+		for i, rec := range r.Steps {
+			if sent += rec.Sent; rec.Sent == 0 && rec.State != "" {
+				t.Errorf("step %d counted none", i+1)
+			}
+			failed += rec.Failed
+		}
+		if sent != n || failed != n/100 {
+			t.Errorf("%s: the steps say %d sent, %d failed, the prober %d and %d", r.Phase, sent, failed, n, n/100)
+		}
 	}
 }

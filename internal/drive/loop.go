@@ -25,6 +25,7 @@ type Ports struct {
 	Journal  Journal
 	Now      func() time.Time
 	Wait     func(ctx context.Context, d time.Duration) error // nil: a timer
+	Requests func() (ended, failed int)                       // serin's own since it runs; nil: it sends none
 }
 
 // marker is a Gatherer that wants to know when a step begins.
@@ -48,6 +49,8 @@ type loop struct {
 	looked   bool      // at this phase's gates, since the last deed or wish: the next look waits
 	since    time.Time // of the first look in a row that failed
 	failures int       // in that row
+	ended    int       // requests that the run was told of
+	failed   int       // of those
 	expected mesh.Snapshot
 	done     int // steps that expected holds, -1 before the first
 }
@@ -84,7 +87,20 @@ func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run,
 		if e, err = l.do(ctx, r, effect); err != nil {
 			return r, err
 		}
+		e = l.counted(e)
 	}
+}
+
+// counted adds to an event the requests that ended since the one before. They
+// are counted in each phase: a step that no probe judges has its losses too.
+func (l *loop) counted(e run.Event) run.Event {
+	if l.p.Requests == nil {
+		return e
+	}
+	ended, failed := l.p.Requests()
+	e.Sent, e.Failed = ended-l.ended, failed-l.failed
+	l.ended, l.failed = ended, failed
+	return e
 }
 
 // do carries out one effect and returns what came of it.
@@ -185,9 +201,6 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	e := run.Event{Kind: run.Judged, At: l.p.Now(), Verdicts: make([]gate.Verdict, 0, len(gates))}
 	for _, g := range gates {
 		e.Verdicts = append(e.Verdicts, gate.Judge(g, st.Question, ev))
-	}
-	if ev.Requests != nil {
-		e.Sent, e.Failed = ev.Requests.Now.Sent, ev.Requests.Now.Failed
 	}
 	return e, nil
 }

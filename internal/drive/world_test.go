@@ -42,6 +42,8 @@ type world struct {
 	jammed  func(now time.Time) error // and to the journal
 	drifts  func(s *mesh.Snapshot)    // what somebody else does, seen at each look
 	waited  func(ctx context.Context) // in each wait
+
+	requests func() (ended, failed int)
 }
 
 func newWorld(t *testing.T, onShut plan.OnShut) *world {
@@ -214,7 +216,10 @@ func (w *world) life(ctx context.Context) (r run.Run, err error) { //nolint:nona
 			panic(p)
 		}
 	}()
-	ports := drive.Ports{Reader: w, Writer: w, Gatherer: w, Journal: w, Now: func() time.Time { return w.now }, Wait: w.wait}
+	ports := drive.Ports{
+		Reader: w, Writer: w, Gatherer: w, Journal: w,
+		Now: func() time.Time { return w.now }, Wait: w.wait, Requests: w.requests,
+	}
 	shown := 0
 	return drive.Loop(ctx, ports, w.kept(), func(run.Run) {
 		if shown++; shown > 20000 {

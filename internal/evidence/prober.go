@@ -222,6 +222,12 @@ func (p *Prober) Totals() Totals {
 	return Totals{Sent: p.sent, OK: w.Sent - w.Failed, Failed: w.Failed, InFlight: p.sent - w.Sent}
 }
 
+// Ended counts the requests since Run began that have finished, and those of them that failed.
+func (p *Prober) Ended() (ended, failed int) { //nolint:nonamedreturns // two numbers of one kind
+	t := p.Totals()
+	return t.OK + t.Failed, t.Failed
+}
+
 // Window counts the requests that were sent between two times and have finished,
 // in whole seconds: those that from and to fall into are counted. Requests under
 // way are in no window yet, lest they be taken for good ones. The latencies are of

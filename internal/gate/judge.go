@@ -6,7 +6,7 @@ import (
 )
 
 // Judge asks one gate. Evidence that is missing makes it Unknown, never Open (S-47).
-func Judge(n Name, q Question, ev Evidence) Verdict {
+func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case a gate
 	if why := ev.Missing[n]; why != "" {
 		return Verdict{Gate: n, State: Unknown, Reason: why}
 	}
@@ -35,6 +35,7 @@ func Judge(n Name, q Question, ev Evidence) Verdict {
 		state, reason = nothingRefers(q, ev)
 	case Approval:
 		state, reason = approval(q, ev)
+	case OldRevision: // no step asks for it: Well answers it
 	}
 	return Verdict{Gate: n, State: state, Reason: reason}
 }

@@ -15,45 +15,57 @@ func proxies(q Question, ev Evidence) (State, string) {
 	for _, p := range ev.Proxies {
 		by[p.Namespace+"/"+p.Name] = append(by[p.Namespace+"/"+p.Name], p)
 	}
-	moved := 0
-	var shut, old, waiting []string
+	var c census
 	for _, pod := range ev.Snapshot.Pods {
-		if pod.Leaving || pod.Revision == "" {
-			continue
-		}
-		key := pod.Namespace + "/" + pod.Name
-		mine := slices.Contains(q.Workloads, pod.Workload)
-		stays := !mine && pod.Revision == q.Old
-		wrong, late := misled(by[key], pod), late(by[key], q, mine)
-		switch {
-		case wrong != "" && stays && !astray(by[key], pod):
-			old = append(old, key+" "+wrong)
-		case wrong != "":
-			shut = append(shut, key+" "+wrong)
-		case late == "" && mine:
-			moved++
-		case late == "" || !mine && !pod.Ready:
-		case stays:
-			old = append(old, key+" "+late)
-		default:
-			waiting = append(waiting, key+" "+late)
+		if !pod.Leaving && pod.Revision != "" {
+			c.take(q, pod, by[pod.Namespace+"/"+pod.Name])
 		}
 	}
+	return c.verdict(q)
+}
+
+// census sorts the proxies of a mesh by what they say of the step.
+type census struct {
+	moved              int
+	shut, old, waiting []string // bad news, bad news of the old revision, not there yet
+}
+
+func (c *census) take(q Question, pod mesh.Pod, seen []Proxy) {
+	mine := slices.Contains(q.Workloads, pod.Workload)
+	stays := !mine && pod.Revision == q.Old
+	wrong, late := misled(seen, pod), late(pod, seen, q, mine)
+	key := pod.Namespace + "/" + pod.Name + " "
+	switch {
+	case wrong != "" && stays && !astray(seen, pod):
+		c.old = append(c.old, key+wrong)
+	case wrong != "":
+		c.shut = append(c.shut, key+wrong)
+	case late == "" && mine:
+		c.moved++
+	case late == "":
+	case stays:
+		c.old = append(c.old, key+late)
+	default:
+		c.waiting = append(c.waiting, key+late)
+	}
+}
+
+func (c *census) verdict(q Question) (State, string) {
 	unwell := ""
-	if len(old) > 0 {
-		unwell = oldUnwell + some(old)
+	if len(c.old) > 0 {
+		unwell = oldUnwell + some(c.old)
 	}
 	switch {
-	case len(shut) > 0 && unwell != "":
-		return Shut, some(shut) + "; " + unwell
-	case len(shut) > 0:
-		return Shut, some(shut)
+	case len(c.shut) > 0 && unwell != "":
+		return Shut, some(c.shut) + "; " + unwell
+	case len(c.shut) > 0:
+		return Shut, some(c.shut)
 	case unwell != "":
 		return Unknown, unwell
-	case len(waiting) > 0:
-		return Unknown, fmt.Sprintf("%d moved proxies in sync; %s", moved, some(waiting))
+	case len(c.waiting) > 0:
+		return Unknown, fmt.Sprintf("%d moved proxies in sync; %s", c.moved, some(c.waiting))
 	}
-	return Open, fmt.Sprintf("%d moved proxies in sync with %s, the others well", moved, q.Revision)
+	return Open, fmt.Sprintf("%d moved proxies in sync with %s, the others well", c.moved, q.Revision)
 }
 
 // astray says whether a proxy is connected to another revision than its pod names.
@@ -74,8 +86,12 @@ func misled(seen []Proxy, pod mesh.Pod) string {
 	return ""
 }
 
-// late says what a proxy may still be on its way to.
-func late(seen []Proxy, q Question, mine bool) string { //nolint:revive // whether the step moves it
+// late says what a proxy may still be on its way to. A pod that the step does not
+// move and that is not Ready, is nobody's news.
+func late(pod mesh.Pod, seen []Proxy, q Question, mine bool) string { //nolint:revive // whether the step moves it
+	if !mine && !pod.Ready {
+		return ""
+	}
 	if len(seen) == 0 {
 		return "is not connected"
 	}

@@ -16,8 +16,8 @@ type Event struct {
 	Old      gate.Verdict   // of the revisions an undo would go back to, where there is bad news (S-48)
 	Drift    []string       // Drifted
 	Wish     Wish           // Wished
-	Sent     int            // Judged: serin's own requests since the step began
-	Failed   int
+	Sent     int            // serin's own requests that ended since the last event, whatever the phase
+	Failed   int            // of those
 }
 
 // EventKind is the part of an Event that Next decides on.

@@ -32,6 +32,10 @@ func Start(id string, p plan.Plan, before mesh.Snapshot, by string, at time.Time
 // Next is the whole state machine: one small function for each phase.
 func Next(r Run, e Event) (Run, Effect) {
 	r.Steps, r.Approved, r.Undo = slices.Clone(r.Steps), maps.Clone(r.Approved), slices.Clone(r.Undo)
+	if r.At < len(r.Steps) {
+		r.Steps[r.At].Sent += e.Sent
+		r.Steps[r.At].Failed += e.Failed
+	}
 	if e.Kind == Wished {
 		return r.wished(e)
 	}
@@ -125,7 +129,7 @@ func (r Run) proving(e Event) (Run, Effect) {
 func (r Run) judged(e Event) (Run, Effect) {
 	r.Verdicts = e.Verdicts
 	rec := &r.Steps[r.At]
-	rec.Verdicts, rec.Sent, rec.Failed = e.Verdicts, e.Sent, e.Failed
+	rec.Verdicts = e.Verdicts
 	if r.allOpen(e.Verdicts) {
 		r.ClosedSince = time.Time{}
 		if r.OpenSince.IsZero() {

@@ -58,7 +58,7 @@ type Record struct {
 	Started  time.Time      `json:"started,omitzero"`
 	Ended    time.Time      `json:"ended,omitzero"`
 	Verdicts []gate.Verdict `json:"verdicts,omitempty"` // when it was let through, or last
-	Sent     int            `json:"sent"`               // serin's own probes while the step was current
+	Sent     int            `json:"sent"`               // serin's own requests while the step was current, being taken back too
 	Failed   int            `json:"failed"`
 }
 

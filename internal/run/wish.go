@@ -6,7 +6,7 @@ import (
 )
 
 // wished lets a person have their way, at any time but after the end.
-func (r Run) wished(e Event) (Run, Effect) {
+func (r Run) wished(e Event) (Run, Effect) { //nolint:cyclop // a case a wish
 	w := e.Wish
 	r.WishSeq = max(r.WishSeq, w.Seq)
 	if r.Phase == Done || r.Phase == Undone {

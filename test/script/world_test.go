@@ -48,7 +48,8 @@ func fakeWorld() cli.World {
 			return proxiesOf(s), err
 		},
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
-			return cli.Drivers{Writer: w, Gatherer: w}, nil
+			began := len(w.read("clock"))
+			return cli.Drivers{Writer: w, Gatherer: w, Requests: func() (int, int) { return 100 * (len(w.read("clock")) - began), 0 }}, nil
 		},
 		Now:     w.now,
 		Wait:    w.wait,
