@@ -414,3 +414,35 @@ func TestEachWriteNeedsItsPermission(t *testing.T) {
 		}
 	}
 }
+
+// A tag of the user's that had no Service has none again after an undo, though
+// tags of its revision's version come with one (S-51).
+func TestMoveTagBackLeavesNoServiceThatWasNotThere(t *testing.T) {
+	in := injector("prod", "root")
+	in.ObjectMeta = metav1.ObjectMeta{
+		Name:   mesh.TagInjector("prod", "old", istioSystem).Name,
+		Labels: map[string]string{"app": "sidecar-injector", mesh.RevLabel: "old", mesh.TagLabel: "prod"},
+	}
+	for i := range in.Webhooks {
+		in.Webhooks[i].ClientConfig.Service.Name = "istiod-old"
+	}
+	w := newWorld(t,
+		namespace(istioSystem), in,
+		istiod("old", "1.28.0", 1), injector("old", "root"), istiodService("old"),
+		istiod("new", "1.29.1", 1), injector("new", "root"), istiodService("new"),
+	)
+	writer, before := newWriter(w, newHelm(t, w)), observed(t, w)
+	st := plan.Step{Kind: plan.MoveTag, Tag: "prod", From: "old", To: "new", Version: "1.29.1"}
+	if err := writer.Apply(t.Context(), st, plan.Plan{}, before); err != nil {
+		t.Fatal(err)
+	}
+	if s := observed(t, w); len(s.TagServices) != 1 || s.TagServices[0].Revision != "new" {
+		t.Errorf("got %+v", s.TagServices)
+	}
+	if err := writer.Revert(t.Context(), st, plan.Plan{}, before); err != nil {
+		t.Fatal(err)
+	}
+	if d := before.Differences(observed(t, w)); len(d) > 0 {
+		t.Error(strings.Join(d, "\n"))
+	}
+}

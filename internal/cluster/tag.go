@@ -42,8 +42,10 @@ func (w *Writer) moveTagBack(ctx context.Context, st plan.Step, before mesh.Snap
 		}
 	}
 	version := versionOf(st, st.From, before)
+	had := slices.ContainsFunc(before.TagServices, func(s mesh.TagService) bool { return s.Tag == st.Tag })
+	_, tagged := before.Tag(st.Tag)
 	var err error
-	if was := slices.ContainsFunc(before.TagServices, func(s mesh.TagService) bool { return s.Tag == st.Tag }); was || skew.HasTagService(version) {
+	if had || !tagged && skew.HasTagService(version) { // without a tag before, the run pinned it, Service and all
 		err = w.tagService(ctx, st.Tag, st.From, version)
 	} else {
 		err = w.dropTagService(ctx, st.Tag)
