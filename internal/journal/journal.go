@@ -16,6 +16,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,12 +26,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/run"
 )
 
 // Names of what the journal writes.
 const (
 	runLabel       = "serin.dev/run"
+	indexLabel     = "serin.dev/index"
 	wishAnnotation = "serin.dev/wish"
 	chunksKey      = "chunks"     // how many ConfigMaps hold the run, "0" when the index does
 	generationKey  = "generation" // of the chunks
@@ -49,6 +52,7 @@ type Journal struct {
 	now       func() time.Time
 	size      int
 	backoff   wait.Backoff
+	me        string // the Lease's holder once Acquire has taken it: every save asks whether it still is
 }
 
 // New returns the journal in a namespace.
@@ -69,7 +73,8 @@ func indexName(id string) string { return "serin-run-" + id }
 
 // Save stores a run. Order: the parts of the new generation, then the index that
 // points at them, then the old parts go: a crash between any two leaves a run
-// that can be read. An API server that is away is waited for, some 40 seconds.
+// that can be read. A process that has lost the mesh to another is refused: it may
+// have slept through it. An API server that is away is waited for, some 40 seconds.
 func (j *Journal) Save(ctx context.Context, r run.Run) error {
 	data, err := pack(r)
 	if err != nil {
@@ -81,7 +86,7 @@ func (j *Journal) Save(ctx context.Context, r run.Run) error {
 		if last == nil {
 			return true, nil
 		}
-		if apierrors.IsForbidden(last) || apierrors.IsInvalid(last) || apierrors.IsNotFound(last) {
+		if errors.Is(last, drive.ErrRefused) || apierrors.IsForbidden(last) || apierrors.IsInvalid(last) || apierrors.IsNotFound(last) {
 			return false, last
 		}
 		return false, nil
@@ -93,6 +98,9 @@ func (j *Journal) Save(ctx context.Context, r run.Run) error {
 }
 
 func (j *Journal) save(ctx context.Context, r run.Run, data []byte) error {
+	if err := j.stillMine(ctx); err != nil {
+		return err
+	}
 	maps := j.kube.CoreV1().ConfigMaps(j.namespace)
 	index, err := maps.Get(ctx, indexName(r.ID), metav1.GetOptions{})
 	missing := apierrors.IsNotFound(err)
@@ -102,8 +110,7 @@ func (j *Journal) save(ctx context.Context, r run.Run, data []byte) error {
 	if missing {
 		index = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: indexName(r.ID), Namespace: j.namespace}}
 	}
-	oldGen, oldChunks := index.Data[generationKey], index.Data[chunksKey]
-	gen := next(oldGen)
+	hadChunks, gen := index.Data[chunksKey] != "0", next(index.Data[generationKey])
 	n := 0
 	index.BinaryData = nil
 	if len(data) > j.size {
@@ -126,12 +133,15 @@ func (j *Journal) save(ctx context.Context, r run.Run, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing the index: %w", err)
 	}
-	return j.dropChunks(ctx, r.ID, oldGen, oldChunks)
+	if n == 0 && !hadChunks {
+		return nil
+	}
+	return j.dropChunks(ctx, r.ID, gen)
 }
 
 // describe writes for people what the index is about.
 func describe(c *corev1.ConfigMap, r run.Run) {
-	c.Labels = map[string]string{runLabel: r.ID, "app.kubernetes.io/managed-by": manager, "serin.dev/index": "true"}
+	c.Labels = map[string]string{runLabel: r.ID, "app.kubernetes.io/managed-by": manager, indexLabel: "true"}
 	if c.Annotations == nil {
 		c.Annotations = map[string]string{}
 	}
@@ -170,14 +180,19 @@ func (j *Journal) putChunk(ctx context.Context, id, gen string, n int, part []by
 	return nil
 }
 
-func (j *Journal) dropChunks(ctx context.Context, id, gen, chunks string) error {
-	n, err := strconv.Atoi(chunks)
+// dropChunks removes the parts of other generations than gen, those too that a
+// process left which died between two writes.
+func (j *Journal) dropChunks(ctx context.Context, id, gen string) error {
+	maps := j.kube.CoreV1().ConfigMaps(j.namespace)
+	list, err := maps.List(ctx, metav1.ListOptions{LabelSelector: runLabel + "=" + id + ",!" + indexLabel})
 	if err != nil {
-		return nil //nolint:nilerr // there was no index before: nothing to drop
+		return fmt.Errorf("listing old parts: %w", err)
 	}
-	for i := range n {
-		err := j.kube.CoreV1().ConfigMaps(j.namespace).Delete(ctx, chunkName(id, gen, i), metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
+	for _, c := range list.Items {
+		if strings.HasPrefix(c.Name, indexName(id)+"-"+gen+"-") {
+			continue
+		}
+		if err := maps.Delete(ctx, c.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("removing an old part: %w", err)
 		}
 	}
@@ -239,7 +254,7 @@ func pack(r run.Run) ([]byte, error) {
 
 // List returns all runs, the newest first.
 func (j *Journal) List(ctx context.Context) ([]run.Run, error) {
-	list, err := j.kube.CoreV1().ConfigMaps(j.namespace).List(ctx, metav1.ListOptions{LabelSelector: "serin.dev/index=true"})
+	list, err := j.kube.CoreV1().ConfigMaps(j.namespace).List(ctx, metav1.ListOptions{LabelSelector: indexLabel + "=true"})
 	if err != nil {
 		return nil, fmt.Errorf("listing runs in namespace %s: %w", j.namespace, err)
 	}

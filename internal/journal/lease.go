@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -34,12 +35,14 @@ func (j *Journal) Acquire(ctx context.Context, holder string) (func(), error) {
 	if err := j.take(ctx, me); err != nil {
 		return nil, err
 	}
+	j.me = me
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var done sync.WaitGroup
 	done.Go(func() { j.renew(ctx, me) })
 	return func() {
 		stop()
 		done.Wait()
+		j.me = ""
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		_ = j.write(ctx, me, "") // it runs out by itself if this fails
@@ -68,6 +71,26 @@ func (j *Journal) take(ctx context.Context, me string) error {
 		return fmt.Errorf("taking the mesh (Lease %s/%s): %w", j.namespace, leaseName, err)
 	}
 	return nil
+}
+
+// stillMine refuses a process whose Lease another has taken over. One that only
+// ran out is taken again: nobody did anything meanwhile.
+func (j *Journal) stillMine(ctx context.Context) error {
+	if j.me == "" {
+		return nil
+	}
+	l, err := j.kube.CoordinationV1().Leases(j.namespace).Get(ctx, leaseName, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading Lease %s/%s: %w", j.namespace, leaseName, err)
+	}
+	if err == nil && l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity == j.me && j.live(l) != "" {
+		return nil
+	}
+	if err == nil && l.Spec.AcquireTime != nil && l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != j.me {
+		return fmt.Errorf("%w: %s has taken the mesh over (Lease %s/%s) while this process did not renew it; serin status shows its run",
+			drive.ErrRefused, cmp.Or(name(*l.Spec.HolderIdentity), "another process"), j.namespace, leaseName)
+	}
+	return j.take(ctx, j.me)
 }
 
 func (j *Journal) spec(holder string) coordinationv1.LeaseSpec {
