@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
 	"github.com/serin-mesh/serin/internal/view"
 )
@@ -35,7 +37,7 @@ func (a *app) abort() *cobra.Command {
 }
 
 func (a *app) rollback() *cobra.Command {
-	return a.wishCommand(wishRequest{kind: run.WishRollback, goOn: true}, "Take everything back, to what it was before")
+	return a.wishCommand(wishRequest{kind: run.WishRollback, goOn: true}, "Take everything back, to what it was before; the newest finished run too")
 }
 
 func (a *app) wishCommand(req wishRequest, short string) *cobra.Command {
@@ -86,23 +88,20 @@ func (a *app) wish(ctx context.Context, req wishRequest) error {
 	if err != nil {
 		return err
 	}
-	r, err := open(ctx, j)
+	r, err := a.asked(ctx, j, req.kind)
 	if err != nil {
 		return err
 	}
-	if r == nil {
-		return refused("there is no open run in namespace %s to %s\n  remedy: serin history lists the runs, serin plan begins anew", a.target.IstioNamespace, req.kind)
-	}
 	w := run.Wish{Kind: req.kind, By: a.world.Who()}
 	if req.kind == run.WishApprove {
-		if w.Step, err = approvable(*r, req.step); err != nil {
+		if w.Step, err = approvable(r, req.step); err != nil {
 			return err
 		}
 	}
 	if err := j.Ask(ctx, r.ID, w); err != nil {
 		return fmt.Errorf("asking run %s to %s: %w", r.ID, req.kind, err)
 	}
-	holder, err := a.taken(ctx, j, *r)
+	holder, err := a.taken(ctx, j, r)
 	if err != nil {
 		return err
 	}
@@ -124,6 +123,47 @@ func (a *app) wish(ctx context.Context, req wishRequest) error {
 		return fmt.Errorf("reading run %s: %w", r.ID, err)
 	}
 	return a.drive(ctx, j, now, driving{again: "serin resume", wait: req.wait})
+}
+
+// asked is the run that a wish is about: the open one, or, for a rollback, the
+// newest finished one.
+func (a *app) asked(ctx context.Context, j Journal, kind run.WishKind) (run.Run, error) {
+	r, err := open(ctx, j)
+	if err == nil && r == nil && kind == run.WishRollback {
+		r, err = a.finished(ctx, j)
+	}
+	if err != nil {
+		return run.Run{}, err
+	}
+	if r == nil {
+		return run.Run{}, refused("there is no open run in namespace %s to %s\n  remedy: serin history lists the runs, serin plan begins anew", a.target.IstioNamespace, kind)
+	}
+	return *r, nil
+}
+
+// finished is the newest run if it is done and can still be taken back: nothing
+// that it relies on may have been changed since.
+func (a *app) finished(ctx context.Context, j Journal) (*run.Run, error) {
+	rs, err := j.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the runs: %w", err)
+	}
+	if len(rs) == 0 || rs[0].Phase != run.Done {
+		return nil, nil //nolint:nilnil // there is none: an answer, not an error
+	}
+	r := rs[0]
+	reader, err := a.world.Reader(a.target)
+	if err != nil {
+		return nil, err
+	}
+	now, err := reader.Observe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("observing the mesh: %w", err)
+	}
+	if d := plan.Drift(r.Expected(), now, r.Plan); len(d) > 0 {
+		return nil, refused("run %s is done, and the mesh was changed since: %s\n  remedy: change it back and try again, or plan the way to another version: serin plan --to VERSION", r.ID, strings.Join(d, "; "))
+	}
+	return &r, nil
 }
 
 // patience is how often a wish is looked after, a second apart: longer than a

@@ -282,7 +282,7 @@ func TestFieldsAreHandedBack(t *testing.T) {
 }
 
 func removeStep() plan.Step {
-	return plan.Step{Number: 9, Kind: plan.RemoveRevision, From: "default", To: "1-29-1", Undo: plan.Undo{Irreversible: "reinstall from the run"}}
+	return plan.Step{Number: 9, Kind: plan.RemoveRevision, From: "default", To: "1-29-1"}
 }
 
 func TestRemoveRefusesWhatIsStillNeeded(t *testing.T) {

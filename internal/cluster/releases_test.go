@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,11 +25,12 @@ type helmFake struct {
 	holds map[string][]mesh.Object
 	fail  map[string]error // by call: "upgrade istio-base"
 	calls []string
+	kept  map[string]mesh.Release
 }
 
 func newHelm(t *testing.T, w *world, rels ...mesh.Release) *helmFake {
 	t.Helper()
-	h := &helmFake{t: t, w: w, is: map[string]mesh.Release{}, holds: map[string][]mesh.Object{}, fail: map[string]error{}}
+	h := &helmFake{t: t, w: w, is: map[string]mesh.Release{}, holds: map[string][]mesh.Object{}, fail: map[string]error{}, kept: map[string]mesh.Release{}}
 	for _, r := range rels {
 		h.put(r)
 	}
@@ -136,6 +138,41 @@ func (h *helmFake) Uninstall(ctx context.Context, ns, name string) error {
 		return err
 	}
 	return h.w.Kube.CoreV1().Services(ns).Delete(ctx, name, metav1.DeleteOptions{})
+}
+
+func (h *helmFake) Keep(_ context.Context, _, name string) error {
+	if r, ok := h.is[name]; ok {
+		h.kept[name] = r
+	}
+	return h.call("keep", name)
+}
+
+// Restore brings back what the chart renders, the injector named off switched off.
+func (h *helmFake) Restore(ctx context.Context, _, name, off string) error {
+	r, ok := h.kept[name]
+	if err := h.call("restore", name); err != nil || !ok {
+		return err
+	}
+	delete(h.kept, name)
+	h.put(r)
+	rev, _ := r.Values["revision"].(string)
+	if rev == "" {
+		rev = mesh.DefaultRevision
+	}
+	in := injector(rev, "root")
+	if in.Name == off {
+		for i := range in.Webhooks {
+			never := &metav1.LabelSelector{MatchLabels: map[string]string{mesh.Deactivated: "never-match"}}
+			in.Webhooks[i].NamespaceSelector, in.Webhooks[i].ObjectSelector = never, never
+		}
+	}
+	k := h.w.Kube
+	return errors.Join(
+		second(k.AppsV1().Deployments(istioSystem).Create(ctx, istiod(rev, r.Version, 1), metav1.CreateOptions{})),
+		second(k.CoreV1().Services(istioSystem).Create(ctx, istiodService(rev), metav1.CreateOptions{})),
+		second(k.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, in, metav1.CreateOptions{})),
+		second(k.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, ownValidator(rev), metav1.CreateOptions{})),
+	)
 }
 
 func (h *helmFake) Objects(_ context.Context, _, name string) ([]mesh.Object, error) {

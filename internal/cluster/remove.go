@@ -14,8 +14,8 @@ import (
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
-// remove takes the old control plane away. This is the step that cannot be taken
-// back, so what a gate saw is looked at again on the mesh as it is now (S-54).
+// remove takes the old control plane away. What a gate saw is looked at again on
+// the mesh as it is now (S-54), and the release's record is kept for the way back.
 func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
 	now, err := w.observer.Observe(ctx)
 	if err != nil {
@@ -38,8 +38,45 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 	if err := w.onlyItsOwn(ctx, st.From, namespace, name); err != nil {
 		return fmt.Errorf("removing revision %s: %w", st.From, err)
 	}
+	if err := w.releases.Keep(ctx, namespace, name); err != nil {
+		return fmt.Errorf("removing revision %s: %w", st.From, err)
+	}
 	if err := w.takeDown(ctx, st.From, namespace, name); err != nil {
 		return fmt.Errorf("removing revision %s: %w", st.From, err)
+	}
+	return nil
+}
+
+// reinstall is the way back: the release as it was, until it can inject. Its
+// unrevisioned injector comes back switched off while a tag stands in for it:
+// that leads to the new revision still.
+func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+	old, ok := before.ControlPlane(st.From)
+	if !ok || old.Owner.Kind != mesh.OwnerHelm {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, refused("Helm did not own it: install it again with the tool that made it"))
+	}
+	off := ""
+	tag, err := w.tagInjector(ctx, mesh.DefaultTag)
+	if err != nil {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
+	}
+	injector := mesh.RevisionInjector(st.From, w.namespace).Name
+	if tag != nil && st.From == mesh.DefaultRevision {
+		off = injector
+	}
+	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
+	if err := w.releases.Restore(ctx, namespace, name, off); err != nil {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
+	}
+	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: old.Name}
+	if err := w.atMinimum(ctx, ref.Name); err != nil {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
+	}
+	if _, err := w.rolledOut(ctx, ref); err != nil {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
+	}
+	if err := w.bundled(ctx, injector); err != nil {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func apply(t *testing.T, writer drive.Writer, p plan.Plan, before mesh.Snapshot,
 func TestThereAndBack(t *testing.T) {
 	w, h, writer := shop(t)
 	p, before := planned(t, w)
-	for _, st := range moves(p) {
+	for _, st := range p.Steps {
 		apply(t, writer, p, before, []plan.Step{st})
 		sound(t, w, fmt.Sprintf("after step %d, %s", st.Number, st.Kind))
 	}
@@ -172,7 +172,7 @@ func TestThereAndBack(t *testing.T) {
 	if !h.did("install istiod-1-29-1 like istiod") || !h.did("upgrade istio-base 1.29.1") {
 		t.Errorf("Helm did %v", h.calls)
 	}
-	for _, st := range undoOrder(moves(p)) {
+	for _, st := range undoOrder(p.Steps) {
 		for range 2 {
 			if err := writer.Revert(t.Context(), st, p, before); err != nil {
 				t.Fatalf("taking back step %d, %s: %v", st.Number, st.Kind, err)
@@ -269,9 +269,6 @@ func TestEachKindHasADeedAndItsInverse(t *testing.T) {
 			err := writer.Revert(t.Context(), st, p, before)
 			if err != nil && strings.Contains(err.Error(), "no deed") {
 				t.Error(err)
-			}
-			if err != nil && k == plan.RemoveRevision && !strings.Contains(err.Error(), st.Undo.Irreversible) {
-				t.Errorf("it does not say why: %v", err)
 			}
 		})
 	}

@@ -25,6 +25,10 @@ type Releases interface {
 	Forget(ctx context.Context, want mesh.Release) error
 	// Uninstall removes a release, or what is left of one.
 	Uninstall(ctx context.Context, namespace, name string) error
+	// Keep sets a release's record aside, and Restore installs it again from that,
+	// the injector named off switched off.
+	Keep(ctx context.Context, namespace, name string) error
+	Restore(ctx context.Context, namespace, name, off string) error
 	// Objects lists what a release holds; Note is the object's tag, if it is one's.
 	Objects(ctx context.Context, namespace, name string) ([]mesh.Object, error)
 	// CRDs names the definitions that a release would bring.
@@ -97,7 +101,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 	case plan.MoveTag:
 		return w.moveTagBack(ctx, st, before)
 	case plan.RemoveRevision:
-		return fmt.Errorf("taking back the removal of revision %s: %w: the control plane is gone; %s", st.From, drive.ErrRefused, st.Undo.Irreversible)
+		return w.reinstall(ctx, st, before)
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }

@@ -227,7 +227,7 @@ func (l *loop) withOld(ctx context.Context, r run.Run, e run.Event) run.Event {
 // Wish is none. A run that has ended or rests is not kept from resting, and one
 // that polls asks again in a second; but no deed begins that a wish may have stopped.
 func (l *loop) wish(ctx context.Context, r run.Run) (run.Wish, error) {
-	if r.Phase == run.Done || r.Phase == run.Undone {
+	if r.Phase == run.Undone {
 		return run.Wish{}, nil
 	}
 	var w run.Wish

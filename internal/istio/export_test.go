@@ -16,11 +16,14 @@ import (
 )
 
 // Shelf is Helm's storage in memory, which stays when a process dies.
-type Shelf struct{ releases *storage.Storage }
+type Shelf struct {
+	releases *storage.Storage
+	kept     set
+}
 
 // HelmInMemory returns Helm over a cluster that accepts everything.
 func HelmInMemory(charts *Charts) (*Helm, *Shelf) {
-	s := &Shelf{releases: storage.Init(driver.NewMemory())}
+	s := &Shelf{releases: storage.Init(driver.NewMemory()), kept: set{}}
 	h := &Helm{
 		charts: charts,
 		configure: func(namespace string) (*action.Configuration, error) {
@@ -34,8 +37,39 @@ func HelmInMemory(charts *Charts) (*Helm, *Shelf) {
 			return c, nil
 		},
 		fails: func(context.Context, string) (bool, error) { return false, nil },
+		shelf: s.kept,
 	}
 	return h, s
+}
+
+// set is a shelf in memory, packed as Secrets are.
+type set map[string][]byte
+
+func (s set) put(_ context.Context, rel *release.Release) error {
+	data, err := packed(rel)
+	s[rel.Namespace+"/"+rel.Name] = data
+	return err
+}
+
+func (s set) get(_ context.Context, namespace, name string) (*release.Release, error) {
+	if data, ok := s[namespace+"/"+name]; ok {
+		return unpacked(data)
+	}
+	return nil, nil //nolint:nilnil // nothing is kept
+}
+
+func (s set) drop(_ context.Context, namespace, name string) error {
+	delete(s, namespace+"/"+name)
+	return nil
+}
+
+// Manifest is what a release's newest record says it holds.
+func (s *Shelf) Manifest(name string) string {
+	l, err := s.releases.Last(name)
+	if rel, ok := l.(*release.Release); err == nil && ok {
+		return rel.Manifest
+	}
+	return ""
 }
 
 // History lists a release's records as "1 superseded", oldest first.

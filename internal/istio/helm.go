@@ -38,6 +38,7 @@ type Helm struct {
 	configure func(namespace string) (*action.Configuration, error)
 	// fails says whether a live validator's policy is Fail; see keepLive
 	fails func(ctx context.Context, validator string) (bool, error)
+	shelf shelf
 }
 
 // NewHelm returns Helm for a cluster, with charts from a source.
@@ -52,6 +53,7 @@ func NewHelm(cfg *rest.Config, charts *Charts) *Helm {
 		charts:    charts,
 		configure: func(namespace string) (*action.Configuration, error) { return configured(own, namespace) },
 		fails:     func(ctx context.Context, validator string) (bool, error) { return liveFails(ctx, own, validator) },
+		shelf:     secrets{cfg: own},
 	}
 }
 

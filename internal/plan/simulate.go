@@ -81,21 +81,17 @@ func simulateInstall(s *mesh.Snapshot, st Step) {
 	s.ControlPlanes = append(s.ControlPlanes, mesh.ControlPlane{
 		Revision: st.To, Version: st.Version, Namespace: s.IstioNamespace, Name: name, Replicas: size, Ready: size, Owner: owner,
 	})
-	slices.SortFunc(s.ControlPlanes, func(a, b mesh.ControlPlane) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	sortControlPlanes(s)
 	in, v := mesh.RevisionInjector(st.To, s.IstioNamespace), mesh.RevisionValidator(st.To, s.IstioNamespace)
 	in.Owner, v.Owner = owner, owner
 	s.Injectors, s.Validators = append(s.Injectors, in), append(s.Validators, v)
 	sortInjectors(s)
-	slices.SortFunc(s.Validators, func(a, b mesh.Validator) int { return cmp.Compare(a.Name, b.Name) })
+	sortValidators(s)
 	s.Releases = append(s.Releases, mesh.Release{
 		Namespace: s.IstioNamespace, Name: name, Chart: "istiod", Version: st.Version, Status: "deployed",
 		Values: map[string]any{"revision": st.To},
 	})
-	slices.SortFunc(s.Releases, func(a, b mesh.Release) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	sortReleases(s)
 }
 
 // setLabels changes all the labels at once, as one patch does.
@@ -228,4 +224,20 @@ func setValue(r *mesh.Release, key string, v any) {
 
 func sortInjectors(s *mesh.Snapshot) {
 	slices.SortFunc(s.Injectors, func(a, b mesh.Injector) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func sortControlPlanes(s *mesh.Snapshot) {
+	slices.SortFunc(s.ControlPlanes, func(a, b mesh.ControlPlane) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func sortValidators(s *mesh.Snapshot) {
+	slices.SortFunc(s.Validators, func(a, b mesh.Validator) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func sortReleases(s *mesh.Snapshot) {
+	slices.SortFunc(s.Releases, func(a, b mesh.Release) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
 }

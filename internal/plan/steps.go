@@ -283,6 +283,15 @@ func (b *builder) removals() {
 	}
 }
 
+// removal says how a removed control plane comes back: what Helm made, Helm can
+// make again from its own record, which the step keeps.
+func removal(c mesh.ControlPlane) Undo {
+	if c.Owner.Kind != mesh.OwnerHelm {
+		return Undo{Irreversible: "install it again with the tool that made it"}
+	}
+	return Undo{What: "reinstall it as it was"}
+}
+
 // remove asks afterwards about every namespace that has come to the new revision.
 func (b *builder) remove(c mesh.ControlPlane, end mesh.Snapshot) {
 	var namespaces []string
@@ -297,7 +306,7 @@ func (b *builder) remove(c mesh.ControlPlane, end mesh.Snapshot) {
 		Needs:    []gate.Name{gate.NothingRefers, gate.Approval},
 		Proof:    []gate.Name{gate.Injection},
 		Question: b.asking(namespaces, b.scope.tags...),
-		Undo:     Undo{Irreversible: "reinstall from the run"},
+		Undo:     removal(c),
 	})
 }
 

@@ -52,7 +52,9 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 	switch st.Kind {
 	case PinDefault:
 		undoPin(&out, st, before)
-	case UpgradeBase, RemoveRevision: // CRDs stay; a removed revision does not come back by itself
+	case UpgradeBase: // CRDs stay
+	case RemoveRevision:
+		undoRemoval(&out, st.From, before)
 	case InstallRevision:
 		removeRevision(&out, st.To)
 	case MoveNamespace, RestoreLabels:
@@ -61,6 +63,52 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		simulateRestart(&out, st) // its labels or tag are back, so that the same deed leads back
 	case MoveTag:
 		undoTag(&out, st, before)
+	}
+	return out
+}
+
+// undoRemoval brings a revision back as the run found it, but for one thing: its
+// unrevisioned injector stays off as long as a tag stands in for it, or pods would
+// have two injectors (S-1).
+func undoRemoval(s *mesh.Snapshot, revision string, before mesh.Snapshot) {
+	if _, there := s.ControlPlane(revision); there {
+		return
+	}
+	was := belonging(before, revision)
+	if _, pinned := s.Tag(mesh.DefaultTag); pinned && revision == mesh.DefaultRevision {
+		for i := range was.Injectors {
+			was.Injectors[i] = was.Injectors[i].Off()
+		}
+	}
+	s.ControlPlanes = append(s.ControlPlanes, was.ControlPlanes...)
+	s.Releases = append(s.Releases, was.Releases...)
+	s.Injectors = append(s.Injectors, was.Injectors...)
+	s.Validators = append(s.Validators, was.Validators...)
+	sortControlPlanes(s)
+	sortInjectors(s)
+	sortValidators(s)
+	sortReleases(s)
+}
+
+// belonging is what goes and comes with a revision's control plane: not its tags,
+// not the default validator.
+func belonging(s mesh.Snapshot, revision string) mesh.Snapshot {
+	var out mesh.Snapshot
+	if c, ok := s.ControlPlane(revision); ok {
+		out.ControlPlanes = append(out.ControlPlanes, c)
+		if r, ok := s.Release(c.Owner); ok {
+			out.Releases = append(out.Releases, r)
+		}
+	}
+	for _, in := range s.Injectors {
+		if in.Revision == revision && in.Tag == "" {
+			out.Injectors = append(out.Injectors, in)
+		}
+	}
+	for _, v := range s.Validators {
+		if v.Revision == revision && v.Tag == "" && v.Name != mesh.DefaultValidator {
+			out.Validators = append(out.Validators, v)
+		}
 	}
 	return out
 }

@@ -220,6 +220,7 @@ func (r Run) rollback(at time.Time, why string) (Run, Effect) {
 		applied = append(applied, i)
 	}
 	r.Undo, r.Paused, r.Tries, r.Verdicts, r.OpenSince = plan.UndoOrder(r.Plan, applied), false, 0, nil, time.Time{}
+	r.Ended = time.Time{} // one that was done is open again
 	return r.log(at, "taking everything back: "+why).nextUndo(at)
 }
 

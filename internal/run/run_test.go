@@ -239,7 +239,9 @@ func TestUndoing_holdsPausesAndGoesOn(t *testing.T) {
 // A refused rollback must not forget where a resume leads.
 func TestNext_whatCannotBeTakenBackHolds(t *testing.T) {
 	r := start(t, plan.Hold)
-	r, _ = upTo(t, r, len(r.Plan.Steps), run.Proving)
+	last := len(r.Plan.Steps)
+	r.Plan.Steps[last-1].Undo = plan.Undo{Irreversible: "istioctl made it"}
+	r, _ = upTo(t, r, last, run.Proving)
 	for range 2 {
 		var do run.Effect
 		if r, do = run.Next(r, wish(run.WishRollback)); r.Phase != run.Held || do != run.Stop || !strings.Contains(r.Cause, "cannot be taken back") {
@@ -248,6 +250,26 @@ func TestNext_whatCannotBeTakenBackHolds(t *testing.T) {
 	}
 	if r, do := run.Next(r, wish(run.WishResume)); r.Phase != run.Proving || do != run.Observe {
 		t.Errorf("resumed: %s %s", r.Phase, do)
+	}
+}
+
+// A finished run can be taken back: the last one may have shown too late what is wrong.
+func TestNext_whatIsDoneCanBeTakenBack(t *testing.T) {
+	r := start(t, plan.Hold)
+	r, at := upTo(t, r, len(r.Plan.Steps), run.Done)
+	if next, do := run.Next(r, wish(run.WishPause)); do != run.Stop || next.Phase != run.Done {
+		t.Errorf("%s %s: only a rollback is left", next.Phase, do)
+	}
+	r, do := run.Next(r, wish(run.WishRollback))
+	if r.Phase != run.Undoing || do != run.Revert || !r.Ended.IsZero() || r.Plan.Steps[r.At].Kind != plan.RemoveRevision {
+		t.Fatalf("%s %s at step %d, ended %s", r.Phase, do, r.At+1, r.Ended)
+	}
+	for range r.Plan.Steps {
+		at = at.Add(time.Minute)
+		r, do = run.Next(r, run.Event{Kind: run.Reverted, At: at})
+	}
+	if r.Phase != run.Undone || do != run.Stop || !r.Ended.Equal(at) {
+		t.Errorf("%s %s, ended %s", r.Phase, do, r.Ended)
 	}
 }
 

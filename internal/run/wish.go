@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// wished lets a person have their way, at any time but after the end.
+// wished lets a person have their way. After the end only a rollback is left.
 func (r Run) wished(e Event) (Run, Effect) { //nolint:cyclop // a case a wish
 	w := e.Wish
 	r.WishSeq = max(r.WishSeq, w.Seq)
-	if r.Phase == Done || r.Phase == Undone {
+	if r.Phase == Undone || r.Phase == Done && w.Kind != WishRollback {
 		return r, Stop
 	}
 	r = r.log(e.At, w.what()+" by "+w.By)

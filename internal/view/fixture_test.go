@@ -39,7 +39,7 @@ func upgrade() plan.Plan {
 			{Number: 6, Kind: plan.Restart, Target: "default/*", Workloads: rest, Pace: 2, Proof: moved, Soak: soak, Undo: plan.Undo{What: "restart on default"}, UndoFirst: 4, Question: q},
 			{Number: 7, Kind: plan.MoveTag, Target: "default", Tag: "default", From: "default", To: "1-29-1", Proof: []gate.Name{gate.Tags}, Undo: plan.Undo{What: "move back"}, Question: q},
 			{Number: 8, Kind: plan.RestoreLabels, Target: "default", Namespace: "default", Proof: []gate.Name{gate.Injection}, Undo: plan.Undo{What: "label back"}, Question: q},
-			{Number: 9, Kind: plan.RemoveRevision, Target: "default", From: "default", Needs: []gate.Name{gate.NothingRefers, gate.Approval}, Proof: []gate.Name{gate.NothingRefers}, Undo: plan.Undo{Irreversible: "reinstall from the run"}, Question: q},
+			{Number: 9, Kind: plan.RemoveRevision, Target: "default", From: "default", Needs: []gate.Name{gate.NothingRefers, gate.Approval}, Proof: []gate.Name{gate.NothingRefers}, Undo: plan.Undo{What: "reinstall it as it was"}, Question: q},
 		},
 		Findings: []plan.Finding{{
 			Code: "SRN0301", Severity: plan.Warning, Object: "default/ratings-v1",

@@ -1,0 +1,143 @@
+package istio
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/kube"
+	rcommon "helm.sh/helm/v4/pkg/release/common"
+	release "helm.sh/helm/v4/pkg/release/v1"
+	"sigs.k8s.io/kustomize/kyaml/kio"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Keep sets the record of a deployed release aside, chart and values included, so
+// that Restore can bring it back after Uninstall. Without one it keeps nothing:
+// what was kept before stays.
+func (h *Helm) Keep(ctx context.Context, namespace, name string) error {
+	c, err := h.configure(namespace)
+	if err != nil {
+		return fmt.Errorf("keeping release %s/%s: %w", namespace, name, err)
+	}
+	rel, err := last(c, name)
+	if err != nil {
+		return fmt.Errorf("keeping release %s/%s: %w", namespace, name, err)
+	}
+	if rel == nil || rel.Info.Status != rcommon.StatusDeployed {
+		return nil
+	}
+	if err := h.shelf.put(ctx, rel); err != nil {
+		return fmt.Errorf("keeping release %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+// Restore installs a release as Keep found it, from the record alone: the charts'
+// source need not have it any more. The injector named off, if any, is applied
+// switched off. What was kept goes at the end; without it, a release that is
+// deployed is one that is restored already.
+func (h *Helm) Restore(ctx context.Context, namespace, name, off string) error {
+	c, err := h.configure(namespace)
+	if err != nil {
+		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+	}
+	kept, err := h.shelf.get(ctx, namespace, name)
+	if err != nil {
+		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+	}
+	if kept == nil {
+		rel, err := last(c, name)
+		if err == nil && (rel == nil || rel.Info.Status != rcommon.StatusDeployed) {
+			err = fmt.Errorf("%w: its record was not kept; install it again with its values", drive.ErrRefused)
+		}
+		if err != nil {
+			return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+		}
+		return nil
+	}
+	// What a removal that did not end has left goes first: part of it may be gone.
+	if err := h.Uninstall(ctx, namespace, name); err != nil {
+		return err
+	}
+	if err := h.again(ctx, c, kept, off); err != nil {
+		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+	}
+	if err := h.shelf.drop(ctx, namespace, name); err != nil {
+		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+func (h *Helm) again(ctx context.Context, c *action.Configuration, kept *release.Release, off string) error {
+	in := action.NewInstall(c)
+	in.ReleaseName, in.Namespace = kept.Name, kept.Namespace
+	in.WaitStrategy = kube.HookOnlyStrategy
+	in.SkipSchemaValidation = unchecked(kept.Chart)
+	in.ServerSideApply = kept.ApplyMethod == string(release.ApplyMethodServerSideApply)
+	in.PostRenderer = silenced{keepLive: h.keeping(context.WithoutCancel(ctx)), injector: off}
+	_, err := in.RunWithContext(context.WithoutCancel(ctx), kept.Chart, copyValues(kept.Config))
+	return err //nolint:wrapcheck // the caller names the release
+}
+
+// silenced is a post-renderer that also switches an injector off: the tag that
+// stands in for it leads to another revision, and pods would have two (S-1).
+type silenced struct {
+	keepLive
+
+	injector string
+}
+
+// Run gives each entry of the injector selectors that match nothing (R§2.3).
+func (s silenced) Run(in *bytes.Buffer) (*bytes.Buffer, error) {
+	in, err := s.keepLive.Run(in)
+	if err != nil || s.injector == "" {
+		return in, err
+	}
+	nodes, err := kio.FromBytes(in.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("reading the rendered objects: %w", err)
+	}
+	for _, n := range nodes {
+		if n.GetKind() != "MutatingWebhookConfiguration" || n.GetName() != s.injector {
+			continue
+		}
+		hooks, err := n.Pipe(kyaml.Lookup("webhooks"))
+		if err == nil && hooks != nil {
+			err = hooks.VisitElements(deafen)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("switching injector %s off: %w", s.injector, err)
+		}
+	}
+	out, err := kio.StringAll(nodes)
+	if err != nil {
+		return nil, fmt.Errorf("writing the rendered objects: %w", err)
+	}
+	return bytes.NewBufferString(out), nil
+}
+
+// deafen lets a webhook's entry match nothing.
+func deafen(entry *kyaml.RNode) error {
+	for _, field := range []string{"namespaceSelector", "objectSelector"} {
+		never, err := kyaml.Parse("matchLabels: {" + mesh.Deactivated + ": never-match}")
+		if err != nil {
+			return err //nolint:wrapcheck // the caller names the object
+		}
+		if err := entry.PipeE(kyaml.SetField(field, never)); err != nil {
+			return err //nolint:wrapcheck // the caller names the object
+		}
+	}
+	return nil
+}
+
+// shelf is where Keep sets a release's record aside.
+type shelf interface {
+	put(ctx context.Context, rel *release.Release) error
+	get(ctx context.Context, namespace, name string) (*release.Release, error) // nil if there is none
+	drop(ctx context.Context, namespace, name string) error
+}
