@@ -24,11 +24,12 @@ test-short: ## the tests that need no lab
 test-update: ## rewrite the golden files, to be reviewed as code
 	$(GO) test ./internal/plan ./internal/view ./internal/cli ./test/script -update
 
-race: ## the product's tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
+race: ## the packages that have goroutines under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on ./internal/drive ./internal/evidence ./internal/journal ./internal/cluster ./internal/istio ./internal/cli
 
 lint: $(BIN)/golangci-lint ## golangci-lint over both modules
 	$(BIN)/golangci-lint run ./...
+	cd lab && $(BIN)/golangci-lint run --config ../.golangci.yml ./...
 
 fix: $(BIN)/golangci-lint ## format and fix what can be
 	$(BIN)/golangci-lint fmt ./...
@@ -37,9 +38,7 @@ fix: $(BIN)/golangci-lint ## format and fix what can be
 $(BIN)/golangci-lint: tools/go.mod
 	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-verify: ## what CI runs: vet, lint, tests
-	$(GO) vet ./... && cd lab && $(GO) vet ./...
-	$(MAKE) test
+verify: lint race test ## what CI runs
 
 lab: build ## start the lab with Istio 1.27.0 and bookinfo, no upgrade; make demo-down ends it
 	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin --no-upgrade

@@ -83,8 +83,11 @@ func TestS49_killedAnywhereItEndsAllNewOrAsBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			crashes := 0
-			for at := 1; ; at++ {
+			crashes, step := 0, 1
+			if testing.Short() { // under the race detector: every seventh
+				step = 7
+			}
+			for at := 1; ; at += step {
 				w := newWorld(t, plan.Rollback)
 				tt.change(w)
 				w.crashAt = at
@@ -108,7 +111,7 @@ func TestS49_killedAnywhereItEndsAllNewOrAsBefore(t *testing.T) {
 					t.Fatalf("killed at %d: %v", at, w.deeds)
 				}
 			}
-			if crashes < 4 {
+			if crashes*step < 4 {
 				t.Errorf("killed %d times only", crashes)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,9 +252,9 @@ func TestS46_whoLostTheMeshStoresNothing(t *testing.T) {
 		one, two := clocked(kube), clocked(kube)
 		ctx, asleep := context.WithCancel(t.Context())
 		defer asleep()
-		var suspended bool
+		var suspended atomic.Bool
 		kube.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return suspended, nil, errors.New("asleep")
+			return suspended.Load(), nil, errors.New("asleep")
 		})
 		release, err := one.Acquire(ctx, "erin")
 		if err != nil {
@@ -264,15 +265,15 @@ func TestS46_whoLostTheMeshStoresNothing(t *testing.T) {
 		if err := one.Save(ctx, r); err != nil {
 			t.Fatal(err)
 		}
-		suspended = true
+		suspended.Store(true)
 		sleep(t, 2*time.Minute)
-		suspended = false
+		suspended.Store(false)
 		if err := one.Save(ctx, r); err != nil {
 			t.Errorf("nobody took it meanwhile: %v", err)
 		}
-		suspended = true
+		suspended.Store(true)
 		sleep(t, 2*time.Minute)
-		suspended = false
+		suspended.Store(false)
 		releaseTwo, err := two.Acquire(ctx, "max")
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package bookinfo
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/serin-mesh/serin/internal/istio"
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -45,9 +46,7 @@ func GatewayValues() map[string]any {
 func Install(ctx context.Context, cfg *rest.Config, m Mesh) error {
 	helm := istio.NewHelm(cfg, istio.NewCharts(m.Charts))
 	values := IstiodValues()
-	for k, v := range m.Values {
-		values[k] = v
-	}
+	maps.Copy(values, m.Values)
 	releases := []mesh.Release{
 		{Namespace: "istio-system", Name: "istio-base", Chart: "base", Version: m.Version, Values: map[string]any{"defaultRevision": "default"}},
 		{Namespace: "istio-system", Name: "istiod", Chart: "istiod", Version: m.Version, Values: values},

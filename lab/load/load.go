@@ -72,7 +72,7 @@ func (c *Counter) loop(ctx context.Context, client *http.Client, cfg Config) {
 			close(c.done)
 			return
 		case <-t.C:
-			wg.Go(func() { c.send(client, cfg) })
+			wg.Go(func() { c.send(client, cfg) }) //nolint:contextcheck // see send
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (p *Proxy) DialOutbound(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, fmt.Errorf("dialing: %w", err)
 	}
-	go p.serveListener(c, far, dst)
+	go p.serveListener(c, far, dst) //nolint:contextcheck // the connection outlives the dialing
 	return near, nil
 }
 

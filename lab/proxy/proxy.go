@@ -112,7 +112,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		wait = min(2*wait, 5*time.Second)
 	}
 	p.transport.CloseIdleConnections()
-	return nil
+	return nil //nolint:nilerr // the streams' errors were logged; the end of ctx is no error
 }
 
 // Ready says whether the proxy has all its first configuration.

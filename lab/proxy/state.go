@@ -86,7 +86,9 @@ func inboundPorts(l *listener.Listener) map[int]bool {
 				ports[port] = true
 			}
 		}
-		ports[port] = ports[port] // known, even where it is TCP
+		if !ports[port] {
+			ports[port] = false // known, even where it is TCP
+		}
 	}
 	return ports
 }

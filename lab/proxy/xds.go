@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -181,12 +182,8 @@ func (s *state) hasAll() bool {
 
 func merge[T any](old, changed map[string]T) map[string]T {
 	out := make(map[string]T, len(old)+len(changed))
-	for k, v := range old {
-		out[k] = v
-	}
-	for k, v := range changed {
-		out[k] = v
-	}
+	maps.Copy(out, old)
+	maps.Copy(out, changed)
 	return out
 }
 
