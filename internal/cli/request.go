@@ -19,7 +19,7 @@ type requestFlags struct {
 	file                         string
 	from, ignore                 []string
 	probe                        plan.Probe
-	soak                         time.Duration
+	soak, patience               time.Duration
 	pace, minServed              int
 	keep                         bool
 }
@@ -36,6 +36,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.IntVar(&f.probe.Rate, "probe-rate", 0, "Requests a second (20 when not given)")
 	fs.BoolVar(&f.probe.Fresh, "probe-fresh", false, "A new connection for each request")
 	fs.DurationVar(&f.soak, "soak", 0, "How long the gates of a restart must stay open (30s when not given)")
+	fs.DurationVar(&f.patience, "patience", 0, "How long a proof may stay unknown, and a rollout take, before that is bad news (10m when not given)")
 	fs.StringVar(&f.onShut, "on-shut", "", "What to do when a gate is shut: hold or undo (hold when not given)")
 	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
 	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
@@ -60,8 +61,8 @@ func (f *requestFlags) request(c *cobra.Command) (plan.Request, error) {
 		return r, fmt.Errorf("--on-shut %q is neither hold nor undo", r.OnShut)
 	case r.Probe != nil && r.Probe.URL == "":
 		return r, errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
-	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Probe != nil && r.Probe.Rate < 0:
-		return r, errors.New("--pace, --min-served, --soak and --probe-rate cannot be negative")
+	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
+		return r, errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
 	}
 	return r, nil
 }
@@ -73,6 +74,7 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "revision", &r.Revision, f.revision)
 	set(said, "charts", &r.Charts, f.charts)
 	set(said, "soak", &r.Soak, plan.Duration(f.soak))
+	set(said, "patience", &r.Patience, plan.Duration(f.patience))
 	set(said, "on-shut", &r.OnShut, plan.OnShut(f.onShut))
 	set(said, "pace", &r.Pace, f.pace)
 	set(said, "min-served", &r.MinServed, f.minServed)

@@ -33,7 +33,6 @@ type marker interface{ Mark(step int) }
 
 const (
 	interval = time.Second      // between two looks at the gates
-	deedTime = 10 * time.Minute // a deed may take, whatever became of ctx
 	keepTime = 10 * time.Second // between two saves of a run that only waits
 	lookTime = time.Minute      // one look may take: a server that accepts and never answers is away too
 	patience = 5 * time.Minute  // with an API server that does not answer
@@ -122,9 +121,9 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 
 // deed applies or reverts. Its context outlives ctx: what was begun is finished.
 func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deedTime)
-	defer cancel()
 	st := r.Plan.Steps[r.At]
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deedTime(st, r.Plan.Request))
+	defer cancel()
 	var err error
 	kind := run.Applied
 	if effect == run.Apply {
@@ -137,9 +136,19 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 		err = l.p.Writer.Revert(ctx, st, r.Plan, r.Before)
 	}
 	if err != nil {
-		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: err.Error(), Final: errors.Is(err, ErrRefused)}
+		return run.Event{
+			Kind: run.Failed, At: l.p.Now(), Why: err.Error(),
+			Final: errors.Is(err, ErrRefused), Slow: errors.Is(ctx.Err(), context.DeadlineExceeded),
+		}
 	}
 	return run.Event{Kind: kind, At: l.p.Now()}
+}
+
+// deedTime is how long a deed may take, whatever became of the context: the
+// request's patience for each batch of workloads, and for anything else.
+func deedTime(st plan.Step, req plan.Request) time.Duration {
+	pace := max(st.Pace, 1)
+	return req.Waits() * time.Duration(max((len(st.Workloads)+pace-1)/pace, 1))
 }
 
 // observe judges the gates of the phase, a second after the last time. An API

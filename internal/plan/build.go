@@ -14,6 +14,7 @@ import (
 // What a request leaves open.
 const (
 	defaultSoak      = Duration(30 * time.Second)
+	defaultPatience  = Duration(10 * time.Minute)
 	tagSoak          = Duration(10 * time.Second) // of a tag's move, at most
 	defaultPace      = 5
 	defaultMinServed = 1
@@ -77,6 +78,7 @@ func withDefaults(r Request) Request {
 	r.APIVersion, r.Kind = cmp.Or(r.APIVersion, APIVersion), cmp.Or(r.Kind, "UpgradeRequest")
 	r.To = strings.TrimPrefix(r.To, "v")
 	r.Soak, r.OnShut, r.Pace = cmp.Or(r.Soak, defaultSoak), cmp.Or(r.OnShut, Hold), cmp.Or(r.Pace, defaultPace)
+	r.Patience = cmp.Or(r.Patience, defaultPatience)
 	if r.Probe != nil {
 		probe := *r.Probe
 		probe.Rate = cmp.Or(probe.Rate, defaultRate)

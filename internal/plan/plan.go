@@ -5,6 +5,9 @@
 package plan
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -72,6 +75,7 @@ type Request struct {
 	Values       map[string]any `json:"values,omitempty"`   // Helm values of the new istiod, over those carried over
 	Waves        []Wave         `json:"waves,omitempty"`    // default: one canary workload, the rest of its namespace, the other namespaces
 	Soak         Duration       `json:"soak,omitempty"`     // of restarts; default 30s
+	Patience     Duration       `json:"patience,omitempty"` // how long a proof may stay unknown, and a rollout take, before that counts as bad news; default 10m
 	OnShut       OnShut         `json:"onShut,omitempty"`   // default hold
 	Pace         int            `json:"pace,omitempty"`     // workloads restarted at once; default 5
 	MinServed    int            `json:"minServed,omitempty"`
@@ -80,6 +84,9 @@ type Request struct {
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
 	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
 }
+
+// Waits is the request's patience; a plan that was made without one has the default.
+func (r Request) Waits() time.Duration { return time.Duration(cmp.Or(r.Patience, defaultPatience)) }
 
 // Wave names workloads that move together. What is given must all fit; a Wave
 // that gives nothing is everything left. Wholes (Namespaces, Tags) bring their

@@ -12,6 +12,7 @@ type Event struct {
 	At       time.Time
 	Why      string         // of bad news
 	Final    bool           // Failed: it was refused, trying again is no use
+	Slow     bool           // Failed: it did not come to its end in time, and is not waited for once more
 	Verdicts []gate.Verdict // Judged
 	Old      gate.Verdict   // of the revisions an undo would go back to, where there is bad news (S-48)
 	Drift    []string       // Drifted

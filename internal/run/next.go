@@ -14,9 +14,8 @@ import (
 
 // The patience of the machine.
 const (
-	maxTries  = 3                // of a deed that fails
-	settling  = time.Minute      // after a deed, in which gates other than requests may be shut
-	unknowing = 10 * time.Minute // after which a proof that stays unknown holds the run
+	maxTries = 3           // of a deed that fails
+	settling = time.Minute // after a deed, in which gates other than requests may be shut
 )
 
 // Start returns the run of a plan on the mesh as it is.
@@ -104,7 +103,7 @@ func (r Run) applying(e Event) (Run, Effect) {
 		switch {
 		case e.Final: // nothing was done that must be taken back at once: a person looks first
 			return r.hold(e.At, e.Why)
-		case r.Tries < maxTries:
+		case r.Tries < maxTries && !e.Slow:
 			return r, Apply
 		}
 		return r.shut(e, e.Why)
@@ -145,12 +144,12 @@ func (r Run) judged(e Event) (Run, Effect) {
 		r.ClosedSince = e.At
 	}
 	for _, v := range e.Verdicts {
-		if v.State == gate.Shut && (v.Gate == gate.Requests || e.At.Sub(r.Since) >= settling) {
+		if v.State == gate.Shut && (v.Gate == gate.Requests || e.At.Sub(r.Since) >= min(settling, r.patience())) {
 			return r.shut(e, "gate "+string(v.Gate)+" is shut: "+v.Reason)
 		}
 	}
-	if e.At.Sub(r.ClosedSince) >= unknowing {
-		return r.hold(e.At, "not proven after "+unknowing.String()+": "+closed(e.Verdicts))
+	if e.At.Sub(r.ClosedSince) >= r.patience() {
+		return r.hold(e.At, "not proven after "+r.patience().String()+": "+closed(e.Verdicts))
 	}
 	return r, Observe
 }
@@ -183,7 +182,7 @@ func (r Run) undoing(e Event) (Run, Effect) {
 	case Failed:
 		r.Tries++
 		r = r.log(e.At, "taking back failed: "+e.Why)
-		if !e.Final && r.Tries < maxTries {
+		if !e.Final && !e.Slow && r.Tries < maxTries {
 			return r, r.effect()
 		}
 		return r.hold(e.At, e.Why)
@@ -270,6 +269,9 @@ func (r Run) Gates() []gate.Name {
 	}
 	return nil
 }
+
+// patience is how long a proof may stay unknown.
+func (r Run) patience() time.Duration { return r.Plan.Request.Waits() }
 
 func (r Run) step() plan.Step { return r.Plan.Steps[r.At] }
 

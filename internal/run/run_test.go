@@ -253,6 +253,34 @@ func TestNext_whatCannotBeTakenBackHolds(t *testing.T) {
 	}
 }
 
+// A deed that ran out of time is not tried again: the policy decides at once.
+func TestNext_whatIsTooSlowIsBadNews(t *testing.T) {
+	well := gate.Verdict{Gate: gate.OldRevision, State: gate.Open}
+	for policy, want := range map[plan.OnShut]run.Phase{plan.Hold: run.Held, plan.Rollback: run.Undoing} {
+		r, at := upTo(t, start(t, policy), 5, run.Applying)
+		r, _ = run.Next(r, run.Event{Kind: run.Failed, At: at, Why: "0 of 1 pods updated", Slow: true, Old: well})
+		if r.Phase != want || !strings.Contains(r.Cause, "0 of 1 pods updated") {
+			t.Errorf("%s: %s because %q", policy, r.Phase, r.Cause)
+		}
+	}
+}
+
+func TestNext_patienceIsTheRequests(t *testing.T) {
+	for _, patience := range []plan.Duration{0, plan.Duration(2 * time.Minute)} {
+		r := start(t, plan.Hold)
+		r.Plan.Request.Patience = patience
+		r, at := upTo(t, r, 5, run.Proving)
+		r, _ = run.Next(r, judged(r, at, gate.Unknown))
+		waits := r.Plan.Request.Waits()
+		if r, _ = run.Next(r, judged(r, at.Add(waits-time.Second), gate.Unknown)); r.Phase != run.Proving {
+			t.Errorf("%s: it is %s before its time", waits, r.Phase)
+		}
+		if r, _ = run.Next(r, judged(r, at.Add(waits), gate.Unknown)); r.Phase != run.Held || !strings.Contains(r.Cause, "not proven after "+waits.String()) {
+			t.Errorf("%s: %s because %q", waits, r.Phase, r.Cause)
+		}
+	}
+}
+
 // A finished run can be taken back: the last one may have shown too late what is wrong.
 func TestNext_whatIsDoneCanBeTakenBack(t *testing.T) {
 	r := start(t, plan.Hold)
