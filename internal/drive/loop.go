@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/serin-mesh/serin/internal/clock"
@@ -122,7 +123,8 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 // deed applies or reverts. Its context outlives ctx: what was begun is finished.
 func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event {
 	st := r.Plan.Steps[r.At]
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deedTime(st, r.Plan.Request))
+	given := deedTime(st, r.Plan.Request)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), given)
 	defer cancel()
 	var err error
 	kind := run.Applied
@@ -135,11 +137,13 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 		kind = run.Reverted
 		err = l.p.Writer.Revert(ctx, st, r.Plan, r.Before)
 	}
-	if err != nil {
-		return run.Event{
-			Kind: run.Failed, At: l.p.Now(), Why: err.Error(),
-			Final: errors.Is(err, ErrRefused), Slow: errors.Is(ctx.Err(), context.DeadlineExceeded),
-		}
+	slow := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	switch {
+	case err == nil:
+	case slow:
+		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: fmt.Sprintf("not done in %s, which --patience sets: %s", given, strings.TrimSuffix(err.Error(), ": "+ctx.Err().Error())), Slow: true}
+	default:
+		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: err.Error(), Final: errors.Is(err, ErrRefused)}
 	}
 	return run.Event{Kind: kind, At: l.p.Now()}
 }

@@ -33,6 +33,8 @@ type world struct {
 	address string
 	load    *load.Counter
 	stop    context.CancelFunc
+	sent    int // of the load's requests, counted by tally
+	failed  int
 }
 
 // newWorld starts a lab with Istio of the given version, by Helm as the default
