@@ -28,7 +28,11 @@ func (w *Writer) restart(ctx context.Context, st plan.Step, rev string) error {
 	g.SetLimit(max(st.Pace, 1))
 	for _, ref := range st.Workloads {
 		g.Go(func() error {
-			if err := w.restartOne(ctx, ref, rev); err != nil {
+			err := w.leaveFirst(ctx, ref, rev)
+			if err == nil {
+				err = w.restartOne(ctx, ref, rev)
+			}
+			if err != nil {
 				return fmt.Errorf("restarting %s: %w", ref, err)
 			}
 			return nil

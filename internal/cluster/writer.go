@@ -72,6 +72,8 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.label(ctx, st.Namespace, st.After)
 	case plan.RestoreLabels:
 		return w.labelBack(ctx, st.Namespace, st.After)
+	case plan.FirstPods:
+		return w.firstPods(ctx, st)
 	case plan.Restart:
 		return w.restart(ctx, st, st.To)
 	case plan.MoveTag:
@@ -96,7 +98,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 		return w.labelBack(ctx, st.Namespace, st.Before)
 	case plan.RestoreLabels:
 		return w.label(ctx, st.Namespace, st.Before)
-	case plan.Restart:
+	case plan.FirstPods, plan.Restart:
 		return w.restart(ctx, st, st.From)
 	case plan.MoveTag:
 		return w.moveTagBack(ctx, st, before)

@@ -54,6 +54,7 @@ type Question struct {
 	Workloads  []mesh.Ref `json:"workloads,omitempty"`  // that the step moves
 	Step       int        `json:"step"`                 // its number, for the approval
 	MinServed  int        `json:"minServed,omitempty"`  // requests each moved workload must have answered
+	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are
 }
 
 // Evidence is what an adapter saw. A part that could not be gathered is nil or

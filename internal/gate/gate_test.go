@@ -41,6 +41,27 @@ func moved() (gate.Question, gate.Evidence) {
 	return gate.Question{Revision: "new", Old: "old", Version: "1.29.1", Namespaces: []string{"default"}, Workloads: []mesh.Ref{cart}, Step: 4}, ev
 }
 
+// firstPods asks only for the first pod of cart, whose second is on "old" still.
+func firstPods(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+	t.Helper()
+	q.FirstPods = true
+	seen := false
+	for i, p := range ev.Snapshot.Pods {
+		if p.Workload != cart {
+			continue
+		}
+		if seen {
+			ev.Snapshot.Pods[i].Revision, ev.Snapshot.Pods[i].Version = "old", "1.27.0"
+			for j, x := range ev.Proxies {
+				if x.Name == p.Name {
+					ev.Proxies[j].Revision, ev.Proxies[j].Version = "old", "1.27.0"
+				}
+			}
+		}
+		seen = true
+	}
+}
+
 func pod(t *testing.T, ev *gate.Evidence, of mesh.Ref) *mesh.Pod {
 	t.Helper()
 	i := slices.IndexFunc(ev.Snapshot.Pods, func(p mesh.Pod) bool { return p.Workload == of })
@@ -117,6 +138,34 @@ func TestJudge(t *testing.T) {
 		}, gate.Open, "prod -> new"},
 
 		{"all ready", gate.RolledOut, nil, gate.Open, "2 of 2"},
+		{"the first pod is enough", gate.RolledOut, firstPods, gate.Open, "1 first pods ready on new"},
+		{"the first pod is coming", gate.RolledOut, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			firstPods(t, q, ev)
+			pod(t, ev, cart).Ready = false
+		}, gate.Unknown, "waiting for default/cart"},
+		{"the first pod has not been made", gate.RolledOut, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			firstPods(t, q, ev)
+			pod(t, ev, cart).Revision = "old"
+		}, gate.Unknown, "waiting for default/cart"},
+		{"the first pod is in sync, the others are old", gate.Proxies, firstPods, gate.Open, "1 moved proxies in sync with new"},
+		{"the first pod is not in sync", gate.Proxies, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			firstPods(t, q, ev)
+			proxy(t, ev, cart).Stale = []string{"CDS"}
+		}, gate.Unknown, "has not acknowledged CDS"},
+		{"a pod beside the first is unwell", gate.Proxies, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			firstPods(t, q, ev)
+			last := len(ev.Proxies) - 1
+			for i, p := range ev.Proxies {
+				if p.Revision == "old" {
+					last = i
+				}
+			}
+			ev.Proxies = slices.Delete(ev.Proxies, last, last+1)
+		}, gate.Unknown, "the old revision is unwell"},
 		{"one is coming", gate.RolledOut, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, cart).Ready = false }, gate.Unknown, "1 of 2 pods ready on new, waiting for"},
 		{"one is still old", gate.RolledOut, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, cart).Revision = "old" }, gate.Unknown, "1 of 2"},
 		{"too few", gate.RolledOut, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {

@@ -24,6 +24,11 @@ func proxies(q Question, ev Evidence) (State, string) {
 	return c.verdict(q)
 }
 
+// moves says whether the step moves the pod.
+func (q Question) moves(p mesh.Pod) bool {
+	return slices.Contains(q.Workloads, p.Workload) && (!q.FirstPods || p.Revision == q.Revision)
+}
+
 // census sorts the proxies of a mesh by what they say of the step.
 type census struct {
 	moved              int
@@ -31,7 +36,7 @@ type census struct {
 }
 
 func (c *census) take(q Question, pod mesh.Pod, seen []Proxy) {
-	mine := slices.Contains(q.Workloads, pod.Workload)
+	mine := q.moves(pod)
 	stays := !mine && pod.Revision == q.Old
 	wrong, late := misled(seen, pod), late(pod, seen, q, mine)
 	key := pod.Namespace + "/" + pod.Name + " "

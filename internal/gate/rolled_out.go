@@ -9,6 +9,9 @@ import (
 // rolledOut wants all pods of the step's workloads ready and on the revision.
 // Pods that are still coming make it unknown: a rollout takes its time.
 func rolledOut(q Question, s mesh.Snapshot) (State, string) {
+	if q.FirstPods {
+		return firstReady(q, s)
+	}
 	good, want := 0, 0
 	var waiting []string
 	for _, ref := range q.Workloads {
@@ -35,6 +38,36 @@ func rolledOut(q Question, s mesh.Snapshot) (State, string) {
 		return Unknown, text + ", waiting for " + some(waiting)
 	case good < want:
 		return Unknown, text
+	}
+	return Open, text
+}
+
+// firstReady wants a ready pod of each workload on the revision, and none on it
+// that is not ready.
+func firstReady(q Question, s mesh.Snapshot) (State, string) {
+	ready := 0
+	var waiting []string
+	for _, ref := range q.Workloads {
+		if _, ok := s.Workload(ref); !ok {
+			continue // removed meanwhile
+		}
+		here, late := 0, 0
+		for _, p := range s.PodsOf(ref) {
+			switch {
+			case p.Leaving || p.Revision != q.Revision:
+			case p.Ready:
+				here++
+			default:
+				late++
+			}
+		}
+		if ready += here; here == 0 || late > 0 {
+			waiting = append(waiting, ref.String())
+		}
+	}
+	text := fmt.Sprintf("%d first pods ready on %s", ready, q.Revision)
+	if len(waiting) > 0 {
+		return Unknown, text + ", waiting for " + some(waiting)
 	}
 	return Open, text
 }

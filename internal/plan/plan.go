@@ -20,19 +20,20 @@ type Kind string
 
 // The kinds of step, in the order a plan uses them.
 const (
-	PinDefault      Kind = "pin-default-tag"   // default tag on, old unrevisioned injector off (S-1)
-	UpgradeBase     Kind = "upgrade-base"      // CRDs, through the release that owns them
-	InstallRevision Kind = "install-revision"  // istiod-<rev> beside the old one
-	MoveNamespace   Kind = "move-namespace"    // its labels, in one patch
-	Restart         Kind = "restart-workloads" // rolling restart of one wave
-	MoveTag         Kind = "move-tag"          // injector, Service, validator and base release of a tag
-	RestoreLabels   Kind = "restore-labels"    // labels that name a tag or istio-injection, as they were (S-7)
-	RemoveRevision  Kind = "remove-revision"   // the old control plane
+	PinDefault      Kind = "pin-default-tag"    // default tag on, old unrevisioned injector off (S-1)
+	UpgradeBase     Kind = "upgrade-base"       // CRDs, through the release that owns them
+	InstallRevision Kind = "install-revision"   // istiod-<rev> beside the old one
+	MoveNamespace   Kind = "move-namespace"     // its labels, in one patch
+	FirstPods       Kind = "restart-first-pods" // one new pod of each workload of a wave that has several; the others stay
+	Restart         Kind = "restart-workloads"  // rolling restart of one wave
+	MoveTag         Kind = "move-tag"           // injector, Service, validator and base release of a tag
+	RestoreLabels   Kind = "restore-labels"     // labels that name a tag or istio-injection, as they were (S-7)
+	RemoveRevision  Kind = "remove-revision"    // the old control plane
 )
 
 // Kinds lists every kind, for the tests that walk them.
 func Kinds() []Kind {
-	return []Kind{PinDefault, UpgradeBase, InstallRevision, MoveNamespace, Restart, MoveTag, RestoreLabels, RemoveRevision}
+	return []Kind{PinDefault, UpgradeBase, InstallRevision, MoveNamespace, FirstPods, Restart, MoveTag, RestoreLabels, RemoveRevision}
 }
 
 // Step is data, never code: it can be printed, saved, stored and resumed by another process.
@@ -44,11 +45,11 @@ type Step struct {
 	To        string             `json:"to,omitempty"`        // revision
 	Version   string             `json:"version,omitempty"`   // Istio version of To (or of the base chart)
 	Tag       string             `json:"tag,omitempty"`       // MoveTag
-	Namespace string             `json:"namespace,omitempty"` // MoveNamespace, RestoreLabels, Restart
-	Workloads []mesh.Ref         `json:"workloads,omitempty"` // Restart: all of this wave
+	Namespace string             `json:"namespace,omitempty"` // MoveNamespace, RestoreLabels, FirstPods, Restart
+	Workloads []mesh.Ref         `json:"workloads,omitempty"` // Restart: all of this wave; FirstPods: those of it that go pod by pod
 	Before    map[string]*string `json:"before,omitempty"`    // labels that change, as they are; null is absent
 	After     map[string]*string `json:"after,omitempty"`     // and as they will be
-	Pace      int                `json:"pace,omitempty"`      // Restart: workloads at once
+	Pace      int                `json:"pace,omitempty"`      // FirstPods, Restart: workloads at once
 	Why       string             `json:"why,omitempty"`
 	Needs     []gate.Name        `json:"needs,omitempty"`
 	Proof     []gate.Name        `json:"proof,omitempty"`

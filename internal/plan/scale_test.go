@@ -25,7 +25,7 @@ func large() mesh.Snapshot {
 
 func TestBuild_aLargeMesh(t *testing.T) {
 	p := plan.Build(large(), probed())
-	if want := 3 + 501 + 500 + 1 + 500 + 1; len(p.Steps) != want || p.Counts.Proxies != 10000 {
+	if want := 3 + 500 + 2*501 + 1 + 500 + 1; len(p.Steps) != want || p.Counts.Proxies != 10000 {
 		t.Errorf("%d steps for %+v, want %d", len(p.Steps), p.Counts, want)
 	}
 }

@@ -31,6 +31,8 @@ func simulate(s *mesh.Snapshot, st Step) {
 		simulateInstall(s, st)
 	case MoveNamespace, RestoreLabels:
 		setLabels(s, st.Namespace, st.After)
+	case FirstPods:
+		simulateFirst(s, st)
 	case Restart:
 		simulateRestart(s, st)
 	case MoveTag:
@@ -117,13 +119,7 @@ func setLabels(s *mesh.Snapshot, namespace string, labels map[string]*string) {
 
 // simulateRestart gives the workloads the pods that the injectors make now.
 func simulateRestart(s *mesh.Snapshot, st Step) {
-	made := map[mesh.Ref]mesh.ControlPlane{}
-	for _, ref := range st.Workloads {
-		if w, ok := s.Workload(ref); ok {
-			c, _ := s.ControlPlane(s.InjectionOf(w).Revision)
-			made[ref] = c
-		}
-	}
+	made := makers(s, st)
 	s.Pods = slices.DeleteFunc(s.Pods, func(p mesh.Pod) bool {
 		_, restarted := made[p.Workload]
 		return restarted && p.Leaving
@@ -132,6 +128,31 @@ func simulateRestart(s *mesh.Snapshot, st Step) {
 		if c, ok := made[p.Workload]; ok {
 			s.Pods[i].Revision, s.Pods[i].Version, s.Pods[i].Ready = c.Revision, c.Version, true
 		}
+	}
+}
+
+// makers are the control planes that would inject new pods of the step's workloads now.
+func makers(s *mesh.Snapshot, st Step) map[mesh.Ref]mesh.ControlPlane {
+	made := map[mesh.Ref]mesh.ControlPlane{}
+	for _, ref := range st.Workloads {
+		if w, ok := s.Workload(ref); ok {
+			c, _ := s.ControlPlane(s.InjectionOf(w).Revision)
+			made[ref] = c
+		}
+	}
+	return made
+}
+
+// simulateFirst gives each workload one pod that the injectors make now.
+func simulateFirst(s *mesh.Snapshot, st Step) {
+	made := makers(s, st)
+	for i, p := range s.Pods {
+		c, ok := made[p.Workload]
+		if !ok || p.Leaving {
+			continue
+		}
+		s.Pods[i].Revision, s.Pods[i].Version, s.Pods[i].Ready = c.Revision, c.Version, true
+		delete(made, p.Workload) // one is enough
 	}
 }
 

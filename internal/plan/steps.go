@@ -171,27 +171,46 @@ func (b *builder) nsOf(name string) (nsMove, bool) {
 // restart adds a rolling restart of the wave's workloads; undoFirst is the step
 // that must be taken back before it, or they would come up on the new revision again.
 func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
-	refs := make([]mesh.Ref, 0, len(w.units))
-	served := false
-	for _, u := range w.units {
-		refs = append(refs, u.w.Ref)
-		served = served || len(u.w.Services) > 0
-	}
-	target := w.ns + "/*"
-	if len(refs) == 1 {
-		target = refs[0].String()
-	}
-	proof := []gate.Name{gate.RolledOut, gate.Proxies}
-	if served && b.req.MinServed > 0 {
-		proof = append(proof, gate.Served)
-	}
 	old := w.units[0].from
-	b.add(Step{
-		Kind: Restart, Target: target, Namespace: w.ns, Workloads: refs, From: old, To: b.to, Pace: b.req.Pace,
-		Why: w.why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
-		Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed},
-		Undo:     Undo{What: "restart on " + old},
-	})
+	step := func(kind Kind, units []unit, why, undo string) Step {
+		refs := make([]mesh.Ref, 0, len(units))
+		served := false
+		for _, u := range units {
+			refs = append(refs, u.w.Ref)
+			served = served || len(u.w.Services) > 0
+		}
+		target := w.ns + "/*"
+		if len(refs) == 1 {
+			target = refs[0].String()
+		}
+		proof := []gate.Name{gate.RolledOut, gate.Proxies}
+		if served && b.req.MinServed > 0 {
+			proof = append(proof, gate.Served)
+		}
+		return Step{
+			Kind: kind, Target: target, Namespace: w.ns, Workloads: refs, From: old, To: b.to, Pace: b.req.Pace,
+			Why: why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
+			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, FirstPods: kind == FirstPods},
+			Undo:     Undo{What: undo},
+		}
+	}
+	if several := inParts(w.units); len(several) > 0 {
+		b.add(step(FirstPods, several, "one new pod of each workload that has several, beside the others", "back to the old pods"))
+		needs = nil
+	}
+	b.add(step(Restart, w.units, w.why, "restart on "+old))
+}
+
+// inParts are the workloads whose first pod can go ahead of the others.
+func inParts(units []unit) []unit {
+	var out []unit
+	for _, u := range units {
+		kind := u.w.Kind == mesh.KindDeployment || u.w.Kind == mesh.KindStatefulSet
+		if kind && u.w.Replicas > 1 && u.w.Strategy == "RollingUpdate" {
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 // withRequests adds the gate that compares requests. Without a probe there is

@@ -59,7 +59,7 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		removeRevision(&out, st.To)
 	case MoveNamespace, RestoreLabels:
 		setLabels(&out, st.Namespace, st.Before)
-	case Restart:
+	case FirstPods, Restart:
 		simulateRestart(&out, st) // its labels or tag are back, so that the same deed leads back
 	case MoveTag:
 		undoTag(&out, st, before)

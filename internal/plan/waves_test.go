@@ -37,7 +37,7 @@ func moves(p plan.Plan) []string {
 				names = append(names, w.Name)
 			}
 			out = append(out, approval(st)+"restart "+strings.Join(names, " ")+" "+time.Duration(st.Soak).String())
-		case plan.PinDefault, plan.UpgradeBase, plan.InstallRevision, plan.MoveTag, plan.RestoreLabels, plan.RemoveRevision:
+		case plan.FirstPods, plan.PinDefault, plan.UpgradeBase, plan.InstallRevision, plan.MoveTag, plan.RestoreLabels, plan.RemoveRevision:
 		}
 	}
 	return out

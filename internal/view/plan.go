@@ -88,6 +88,11 @@ func Step(s plan.Step) string {
 		return "install revision"
 	case plan.MoveNamespace:
 		return "move namespace"
+	case plan.FirstPods:
+		if len(s.Workloads) > 1 {
+			return "first pods (" + strconv.Itoa(len(s.Workloads)) + ")"
+		}
+		return "first pod"
 	case plan.Restart:
 		if len(s.Workloads) > 1 {
 			return "restart (" + strconv.Itoa(len(s.Workloads)) + ")"
@@ -216,7 +221,7 @@ func minutes(pl plan.Plan) int {
 			sum += 40 * time.Second
 		case plan.UpgradeBase, plan.RemoveRevision:
 			sum += 15 * time.Second
-		case plan.Restart:
+		case plan.FirstPods, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace
 			sum += time.Duration(rounds) * 30 * time.Second
 		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels:

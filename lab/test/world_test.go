@@ -41,6 +41,12 @@ type world struct {
 // revision, and a load of 50 requests a second on new connections.
 func newWorld(t *testing.T, version string, also ...string) *world {
 	t.Helper()
+	return newWorldOf(t, bookinfo.Options{Drain: 5 * time.Second}, version, also...)
+}
+
+// newWorldOf is newWorld with a sample of another shape.
+func newWorldOf(t *testing.T, app bookinfo.Options, version string, also ...string) *world {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs the lab: not in -short")
 	}
@@ -57,7 +63,7 @@ func newWorld(t *testing.T, version string, also ...string) *world {
 	w := &world{t: t, lab: l, serin: binary(t), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if err := bookinfo.Install(setup, cfg, bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: bookinfo.Options{Drain: 5 * time.Second}}); err != nil {
+	if err := bookinfo.Install(setup, cfg, bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: app}); err != nil {
 		t.Fatalf("installing the mesh: %v", err)
 	}
 	if w.address, err = bookinfo.Address(setup, cfg); err != nil {
