@@ -40,6 +40,9 @@ $(BIN)/golangci-lint: tools/go.mod
 
 verify: lint race test ## what CI runs
 
+sweep: build ## kill serin around every write of an upgrade; hours, resumable: the results are kept in sweep.jsonl
+	cd lab && SERIN_BIN=$(BIN)/serin SERIN_SWEEP=$(CURDIR)/sweep.jsonl $(GO) test ./test -run 'TestSweep|TestFaults' -timeout 12h -v
+
 lab: build ## start the lab with Istio 1.27.0 and bookinfo, no upgrade; make demo-down ends it
 	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin --no-upgrade
 
