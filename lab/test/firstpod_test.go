@@ -48,7 +48,9 @@ func TestFirstPods_goAheadOfTheOthers(t *testing.T) {
 		t.Errorf("beside the old pods %v there were %v", old, during)
 	}
 	w.run(5, "rollback")
-	w.tally(false)
+	if lost := w.tally(); lost > 0 {
+		t.Errorf("%d requests lost", lost)
+	}
 	if d := cmp.Diff(before, settle(w.snapshot())); d != "" {
 		t.Errorf("S-51: not as before (-before +after):\n%s", d)
 	}
