@@ -163,7 +163,7 @@ func (a *app) begin(ctx context.Context, j Journal, pl plan.Plan, file string) (
 		return run.Run{}, false, err
 	}
 	if now.Digest == pl.Digest {
-		return a.start(pl, s), false, nil
+		return a.start(pl, s, rs), false, nil
 	}
 	if r := finished(rs, pl); r != nil {
 		return *r, true, nil

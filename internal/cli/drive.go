@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -139,8 +140,14 @@ func (a *app) ports(reader drive.Reader, d Drivers, j Journal) drive.Ports {
 	}
 }
 
-// start makes the run of a plan on the mesh as it is now.
-func (a *app) start(pl plan.Plan, before mesh.Snapshot) run.Run {
+// start makes the run of a plan on the mesh as it is now. Its name is the time, and
+// a number where a run of that second is there: it must not come into that one's wishes.
+func (a *app) start(pl plan.Plan, before mesh.Snapshot, runs []run.Run) run.Run {
 	now := a.world.Now()
-	return run.Start(now.UTC().Format("20060102-150405"), pl, before, a.world.Who(), now)
+	name := now.UTC().Format("20060102-150405")
+	id := name
+	for n := 2; slices.ContainsFunc(runs, func(r run.Run) bool { return r.ID == id }); n++ {
+		id = fmt.Sprintf("%s-%d", name, n)
+	}
+	return run.Start(id, pl, before, a.world.Who(), now)
 }

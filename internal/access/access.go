@@ -1,0 +1,164 @@
+// Package access knows which permissions serin needs: to look, to drive a run, and
+// for each kind of step. It is data; the roles that `serin rbac` prints and the
+// question asked of the API server before a run begins come from the same table.
+//
+// It is part of the pure core. Start reading at Needs.
+package access
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// Rule is one line of a role. Everything is cluster-wide: the mesh is.
+type Rule struct {
+	Group     string   // "" is the core group
+	Resources []string // with subresources, as in pods/portforward
+	Verbs     []string
+}
+
+// The resource groups.
+const (
+	core         = ""
+	apps         = "apps"
+	admission    = "admissionregistration.k8s.io"
+	extensions   = "apiextensions.k8s.io"
+	coordination = "coordination.k8s.io"
+	autoscaling  = "autoscaling"
+	policy       = "policy"
+	rbac         = "rbac.authorization.k8s.io"
+	gatewayAPI   = "gateway.networking.k8s.io"
+)
+
+func look() []string   { return []string{"get", "list", "watch"} }
+func change() []string { return []string{"create", "delete", "patch", "update"} }
+
+// Looking is what status, snapshot, precheck and plan need.
+func Looking() []Rule {
+	return []Rule{
+		{core, []string{"configmaps", "namespaces", "pods", "services"}, look()},
+		{core, []string{"secrets"}, []string{"get", "list"}}, // Helm's records
+		{apps, []string{"daemonsets", "deployments", "replicasets", "statefulsets"}, look()},
+		{admission, []string{"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}, look()},
+		{extensions, []string{"customresourcedefinitions"}, look()},
+		{autoscaling, []string{"horizontalpodautoscalers"}, look()},
+		{policy, []string{"poddisruptionbudgets"}, look()},
+		{coordination, []string{"leases"}, []string{"get"}},
+		{"*.istio.io", nil, []string{"get", "list"}},
+		{gatewayAPI, []string{"gateways"}, []string{"get", "list"}},
+		{core, []string{"pods/portforward"}, []string{"create"}}, // istiod's sync status
+	}
+}
+
+// Driving is what any run needs besides: its journal, its Lease, and evidence.
+func Driving() []Rule {
+	return []Rule{
+		{core, []string{"configmaps"}, change()},
+		{coordination, []string{"leases"}, []string{"create", "update"}},
+		{core, []string{"pods"}, []string{"create"}}, // dry runs only: none is ever made
+	}
+}
+
+// Doing is what a step of a kind needs, and its inverse.
+func Doing(k plan.Kind) []Rule {
+	switch k {
+	case plan.PinDefault:
+		return webhooks()
+	case plan.UpgradeBase:
+		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
+	case plan.InstallRevision, plan.RemoveRevision:
+		return slices.Concat(webhooks(), release(), []Rule{
+			{apps, []string{"deployments/scale"}, []string{"patch"}},
+			{coordination, []string{"leases"}, []string{"delete"}},
+		})
+	case plan.MoveNamespace, plan.RestoreLabels:
+		return []Rule{{core, []string{"namespaces"}, []string{"patch"}}}
+	case plan.FirstPods, plan.Restart:
+		return []Rule{{apps, []string{"daemonsets", "deployments", "statefulsets"}, []string{"patch"}}}
+	case plan.MoveTag:
+		return slices.Concat(webhooks(), release())
+	}
+	return nil
+}
+
+func webhooks() []Rule {
+	return []Rule{
+		{admission, []string{"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}, change()},
+		{core, []string{"services"}, change()},
+	}
+}
+
+// release is what Helm does with Istio's charts. A role can be made only by who
+// holds what is in it, or may escalate.
+func release() []Rule {
+	return []Rule{
+		{core, []string{"configmaps", "secrets", "serviceaccounts", "services"}, append(change(), "get", "list")},
+		{apps, []string{"deployments"}, change()},
+		{autoscaling, []string{"horizontalpodautoscalers"}, change()},
+		{policy, []string{"poddisruptionbudgets"}, change()},
+		{rbac, []string{"clusterroles", "roles"}, append(change(), "bind", "escalate", "get", "list")},
+		{rbac, []string{"clusterrolebindings", "rolebindings"}, append(change(), "get", "list")},
+	}
+}
+
+// Needs is what applying the plan, and taking it back, needs: each resource once,
+// sorted.
+func Needs(p plan.Plan) []Rule {
+	all := slices.Concat(Looking(), Driving())
+	for _, st := range p.Steps {
+		all = append(all, Doing(st.Kind)...)
+	}
+	return merged(all)
+}
+
+// Everything is what every plan may need.
+func Everything() []Rule {
+	all := slices.Concat(Looking(), Driving())
+	for _, k := range plan.Kinds() {
+		all = append(all, Doing(k)...)
+	}
+	return merged(all)
+}
+
+// ReadOnly is what the commands that only look need.
+func ReadOnly() []Rule { return merged(Looking()) }
+
+// merged has one rule for each set of verbs of a group.
+func merged(rules []Rule) []Rule {
+	verbs := map[[2]string][]string{}
+	for _, r := range rules {
+		resources := r.Resources
+		if r.Group == "*.istio.io" {
+			for _, g := range istio() {
+				verbs[[2]string{g, "*"}] = append(verbs[[2]string{g, "*"}], r.Verbs...)
+			}
+		}
+		for _, res := range resources {
+			key := [2]string{r.Group, res}
+			verbs[key] = append(verbs[key], r.Verbs...)
+		}
+	}
+	alike := map[[2]string][]string{}
+	for key, v := range verbs {
+		slices.Sort(v)
+		line := [2]string{key[0], strings.Join(slices.Compact(v), ",")}
+		alike[line] = append(alike[line], key[1])
+	}
+	var out []Rule
+	for line, resources := range alike {
+		slices.Sort(resources)
+		out = append(out, Rule{line[0], resources, strings.Split(line[1], ",")})
+	}
+	slices.SortFunc(out, func(a, b Rule) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), slices.Compare(a.Resources, b.Resources))
+	})
+	return out
+}
+
+// istio are the groups of Istio's custom resources (manifests/charts/base crds).
+func istio() []string {
+	return []string{"extensions.istio.io", "networking.istio.io", "security.istio.io", "telemetry.istio.io"}
+}
