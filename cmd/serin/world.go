@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/cli"
 	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/cluster"
@@ -27,7 +28,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Proxies: proxies, Drivers: drivers, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Proxies: proxies, Lacks: lacks, Drivers: drivers, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -56,6 +57,19 @@ func gatherer(t cli.Target, prober *evidence.Prober) (*evidence.Gatherer, error)
 	return evidence.New(evidence.Config{
 		REST: cfg, Client: client, Reader: r, IstioNamespace: t.IstioNamespace, Prober: prober, Now: clock.Now,
 	}), nil
+}
+
+// lacks asks the API server what of the rules the user may not do.
+func lacks(ctx context.Context, t cli.Target, rules []access.Rule) ([]string, error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, err
+	}
+	c, err := cluster.NewClients(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.Lacks(ctx, c, rules)
 }
 
 func proxies(ctx context.Context, t cli.Target) ([]gate.Proxy, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -16,7 +17,8 @@ import (
 type World struct {
 	Reader  func(Target) (drive.Reader, error)
 	Journal func(Target) (Journal, error)
-	Proxies func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
+	Proxies func(context.Context, Target) ([]gate.Proxy, error)            // what the istiods report
+	Lacks   func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
 	Now     func() time.Time
 	Wait    func(context.Context, time.Duration) error // nil once the time has passed

@@ -2,6 +2,7 @@ package test_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -35,6 +36,8 @@ type world struct {
 	stop    context.CancelFunc
 	sent    int // of the load's requests, counted by tally
 	failed  int
+
+	kubeconfig string // of serin; the lab's when it is empty
 }
 
 // newWorld starts a lab with Istio of the given version, by Helm as the default
@@ -97,7 +100,7 @@ func binary(t *testing.T) string {
 // command is a serin that has not been started.
 func (w *world) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.t.Context(), w.serin, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.lab.Kubeconfig())
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+cmp.Or(w.kubeconfig, w.lab.Kubeconfig()))
 	return cmd
 }
 
@@ -113,6 +116,15 @@ func (w *world) run(code int, args ...string) string {
 	}
 	w.t.Logf("serin %s\n%s%s", strings.Join(args, " "), out.String(), talk.String())
 	return out.String()
+}
+
+// ran runs serin and returns its exit code and all that it said.
+func (w *world) ran(args ...string) (int, string) {
+	w.t.Helper()
+	cmd := w.command(args...)
+	out, err := cmd.CombinedOutput()
+	w.t.Logf("serin %s: %v\n%s", strings.Join(args, " "), err, out)
+	return cmd.ProcessState.ExitCode(), string(out)
 }
 
 // plan writes the usual plan file and returns its path.

@@ -14,6 +14,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/cli"
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/gate"
@@ -50,6 +51,13 @@ func fakeWorld() cli.World {
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
 			began := len(w.read("clock"))
 			return cli.Drivers{Writer: w, Gatherer: w, Requests: func() (int, int) { return 100 * (len(w.read("clock")) - began), 0 }}, nil
+		},
+		Lacks: func(context.Context, cli.Target, []access.Rule) ([]string, error) {
+			var out []string
+			for line := range strings.Lines(w.read("lacks")) {
+				out = append(out, strings.TrimSpace(line))
+			}
+			return out, nil
 		},
 		Now:     w.now,
 		Wait:    w.wait,
