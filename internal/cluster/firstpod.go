@@ -30,8 +30,8 @@ type first struct {
 }
 
 // firstPods gives each workload one new pod, st.Pace workloads at once. A
-// Deployment surges by one and is paused as soon as that one has been made: the
-// old pods all stay. A StatefulSet's partition lets its last pod go.
+// Deployment surges by one, if it may, and is paused as soon as that one has been
+// made: the old pods all stay. A StatefulSet's partition lets its last pod go.
 func (w *Writer) firstPods(ctx context.Context, st plan.Step) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(st.Pace, 1))
@@ -105,7 +105,7 @@ func (w *Writer) asItIs(ctx context.Context, ref mesh.Ref, rev string) (first, m
 		return was, map[string]any{
 			"minReadySeconds": unhurried(d),
 			"strategy": map[string]any{
-				"type": appsv1.RollingUpdateDeploymentStrategyType, "rollingUpdate": map[string]any{"maxSurge": 1, "maxUnavailable": 0},
+				"type": appsv1.RollingUpdateDeploymentStrategyType, "rollingUpdate": oneByOne(d),
 			},
 		}, nil
 	}
@@ -119,6 +119,16 @@ func (w *Writer) asItIs(ctx context.Context, ref mesh.Ref, rev string) (first, m
 	}
 	was.Partition, was.Restarted = &old, restarted(s.Spec.Template.Annotations)
 	return was, partition(orOne(s.Spec.Replicas) - 1), nil
+}
+
+// oneByOne lets one pod move: beside the others where the workload may surge. One
+// that may not has its reasons (a host port, a volume, a quota): there an old pod
+// makes room first, as in any rollout of it.
+func oneByOne(d *appsv1.Deployment) map[string]any {
+	if deploymentOf(d).MaxSurge == 0 {
+		return map[string]any{"maxSurge": 0, "maxUnavailable": 1}
+	}
+	return map[string]any{"maxSurge": 1, "maxUnavailable": 0}
 }
 
 // unhurried is the minReadySeconds under which a Deployment does not go on to its

@@ -119,6 +119,24 @@ func TestFirstPodOfADeployment(t *testing.T) {
 	}
 }
 
+// A Deployment that may not surge, for a host port say, would wait for ever for a
+// pod beside the others.
+func TestFirstPodOfADeploymentThatDoesNotSurge(t *testing.T) {
+	w, _, writer := shop(t)
+	surging(t, w)
+	none, one := intstr.FromInt32(0), intstr.FromInt32(1)
+	update(t, w, "deployments", "cart", func(d *appsv1.Deployment) {
+		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &none, MaxUnavailable: &one}
+	})
+	toNew(t, w)
+	if err := writer.Apply(t.Context(), firstOf(mesh.KindDeployment, "cart"), plan.Plan{}, mesh.Snapshot{}); err != nil {
+		t.Fatal(err)
+	}
+	if u := cart(t, w).Spec.Strategy.RollingUpdate; u.MaxSurge.IntValue() != 0 || u.MaxUnavailable.IntValue() != 1 {
+		t.Errorf("got %+v", u)
+	}
+}
+
 func TestFirstPodOfAStatefulSet(t *testing.T) {
 	w, _, writer := shop(t)
 	toNew(t, w)
