@@ -24,12 +24,14 @@ test-short: ## the tests that need no lab
 test-update: ## rewrite the golden files, to be reviewed as code
 	$(GO) test ./internal/plan ./internal/view ./internal/cli ./test/script -update
 
-race: ## the packages that have goroutines under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on ./internal/drive ./internal/evidence ./internal/journal ./internal/cluster ./internal/istio ./internal/cli
+race: ## the packages that have goroutines under the race detector, where there is a C compiler
+	@if command -v "$${CC:-cc}" >/dev/null; then set -x; \
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on ./internal/drive ./internal/evidence ./internal/journal ./internal/cluster; \
+	else echo "no C compiler: the race detector is left out"; fi
 
 lint: $(BIN)/golangci-lint ## golangci-lint over both modules
-	$(BIN)/golangci-lint run ./...
-	cd lab && $(BIN)/golangci-lint run --config ../.golangci.yml ./...
+	$(BIN)/golangci-lint run --allow-parallel-runners ./...
+	cd lab && $(BIN)/golangci-lint run --allow-parallel-runners --config ../.golangci.yml ./...
 
 fix: $(BIN)/golangci-lint ## format and fix what can be
 	$(BIN)/golangci-lint fmt ./...
