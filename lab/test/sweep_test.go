@@ -1,8 +1,11 @@
 package test_test
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,9 +23,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/serin-mesh/serin/lab/bookinfo"
 )
 
 // moment is when, around one of its writes, serin is killed.
@@ -32,43 +41,83 @@ const (
 	answered moment = "after the response" // serin may or may not have read it
 )
 
-// killer stands between serin and the API server. It counts serin's writes and
-// kills it around the n-th.
+func moments() []moment { return []moment{sent, before, answered} }
+
+// point is one kill: a write, named by the run's step and phase, and a moment.
+type point struct {
+	Write string `json:"write"`
+	When  moment `json:"when"`
+}
+
+// killer stands between serin and the API server. It names serin's writes, and
+// kills it around those that choose wants.
 type killer struct {
-	at   int
-	when moment
+	choose func(write string, since int) moment // since: writes since the last kill; "" lets it pass
 
 	mu     sync.Mutex
-	writes int
-	what   string // the write at which it struck
+	phase  string         // "3/10 Applying", as the run was last stored
+	times  map[string]int // a life's writes of one name
+	since  int
+	total  int
+	struck []point
+	agents map[string]bool
 	victim func()
 }
 
 // writes says whether a request changes something: not a dry run, nor a question.
-// The Lease's renewals come by the clock and would make the count depend on it.
+// The Lease's renewals come by the clock; its first writes are not part of the run.
 func writes(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
-		return r.URL.Query().Get("dryRun") == "" && !strings.Contains(r.URL.Path, "authorization.k8s.io") &&
-			!strings.Contains(r.URL.Path, "/leases") && !strings.HasSuffix(r.URL.Path, "/portforward")
+		return changes(r.URL)
 	}
 	return false
 }
 
-// strikes counts a write and says whether it is the one.
-func (k *killer) strikes(r *http.Request) bool {
+func changes(u *url.URL) bool {
+	return u.Query().Get("dryRun") == "" && !strings.Contains(u.Path, "authorization.k8s.io") &&
+		!strings.Contains(u.Path, "/leases") && !strings.HasSuffix(u.Path, "/portforward")
+}
+
+var (
+	runID     = regexp.MustCompile(`serin-run-[0-9]{8}-[0-9]{6}(-[0-9]+$)?`)
+	helmCount = regexp.MustCompile(`\.v[0-9]+$`)
+	stored    = regexp.MustCompile(`(?s)serin\.dev/(phase|step)(?:":"|\x12.)([A-Z][a-z]*(?:ing|one|eld)|[0-9]+/[0-9]+)`) // in JSON or protobuf
+)
+
+// strikes names a write and says when to kill serin around it, "" if it may pass.
+func (k *killer) strikes(r *http.Request) (moment, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return "", err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.writes++
-	if k.writes != k.at {
-		return false
+	path := helmCount.ReplaceAllString(runID.ReplaceAllString(r.URL.Path, "serin-run"), "")
+	if strings.Contains(path, "/configmaps") {
+		if m := stored.FindAllSubmatch(body, -1); len(m) == 2 { // phase, then step: they are sorted
+			k.phase = string(m[1][2]) + " " + string(m[0][2])
+		}
 	}
-	k.what = r.Method + " " + r.URL.Path
-	return true
+	write := k.phase + ": " + r.Method + " " + path
+	k.times[write]++
+	k.total++
+	k.since++
+	k.agents[r.UserAgent()] = true
+	if n := k.times[write]; n > 1 {
+		write += " #" + strconv.Itoa(n)
+	}
+	m := k.choose(write, k.since)
+	if m != "" {
+		k.struck = append(k.struck, point{write, m})
+		k.since = 0
+	}
+	return m, nil
 }
 
 // over returns a handler in front of the API server.
-func (k *killer) over(t *testing.T, cfg *rest.Config) http.Handler {
+func (k *killer) over(t testing.TB, cfg *rest.Config) http.Handler {
 	t.Helper()
 	own := rest.CopyConfig(cfg)
 	own.NextProtos = []string{"http/1.1"} // a port-forward takes its connection over
@@ -82,13 +131,18 @@ func (k *killer) over(t *testing.T, cfg *rest.Config) http.Handler {
 	}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.Transport, proxy.FlushInterval = transport, -1
-	proxy.ErrorLog = nil
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !writes(r) || !k.strikes(r) {
+		var m moment
+		if writes(r) {
+			if m, err = k.strikes(r); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+		}
+		switch m {
+		case "":
 			proxy.ServeHTTP(w, r)
 			return
-		}
-		switch k.when {
 		case before:
 		case sent:
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
@@ -99,11 +153,12 @@ func (k *killer) over(t *testing.T, cfg *rest.Config) http.Handler {
 			}
 		}
 		k.victim()
+		panic(http.ErrAbortHandler) // it must not take this for an answer in its last instant
 	})
 }
 
 // kubeconfig leads to a server that wants no credentials.
-func kubeconfig(t *testing.T, server string) string {
+func kubeconfig(t testing.TB, server string) string {
 	t.Helper()
 	c := clientcmdapi.NewConfig()
 	c.Clusters["lab"] = &clientcmdapi.Cluster{Server: server}
@@ -116,87 +171,141 @@ func kubeconfig(t *testing.T, server string) string {
 	return file
 }
 
-// killed runs serin until it is killed around its n-th write, or ends by itself:
-// then there is no n-th, and it returns "".
-func (w *world) killed(n int, when moment, args ...string) string {
+// lives runs a command of serin again and again, as it is killed, until it ends
+// by itself. It returns the exit code and what the last life said.
+func (k *killer) lives(w *world, args ...string) (int, string) {
 	w.t.Helper()
-	k := &killer{at: n, when: when}
 	server := httptest.NewServer(k.over(w.t, w.cfg))
 	defer server.Close()
-	cmd := exec.CommandContext(w.t.Context(), w.serin, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(w.t, server.URL))
-	k.victim = func() { _ = cmd.Process.Kill() }
-	out, err := cmd.CombinedOutput()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.what == "" && err != nil {
-		w.t.Fatalf("serin %s: %v after %d writes, none of which was its last\n%s", strings.Join(args, " "), err, k.writes, out)
+	config := kubeconfig(w.t, server.URL)
+	for {
+		var out bytes.Buffer
+		cmd := exec.CommandContext(w.t.Context(), w.serin, args...)
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+config)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		gone := make(chan struct{})
+		k.mu.Lock()
+		deaths := len(k.struck)
+		k.times, k.victim = map[string]int{}, func() { _ = cmd.Process.Kill(); <-gone }
+		k.mu.Unlock()
+		if err := cmd.Start(); err != nil {
+			w.t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		close(gone)
+		k.mu.Lock()
+		died := len(k.struck) > deaths
+		k.mu.Unlock()
+		if !died {
+			return cmd.ProcessState.ExitCode(), out.String()
+		}
+		w.t.Logf("killed %s %s", k.struck[deaths].When, k.struck[deaths].Write)
 	}
-	return k.what
 }
 
 // quick writes a plan that keeps the sweep short: no soak to speak of, no probe.
 func (w *world) quick() string {
 	w.t.Helper()
 	file := filepath.Join(w.t.TempDir(), "plan.yaml")
-	w.run(0, "plan", "--to", "1.29.1", "--charts", w.lab.ChartRepo(), "--soak", "1ms", "--ignore-check", "SRN1060", "-o", file)
+	w.run(0, "plan", "--to", "1.29.1", "--charts", w.lab.ChartRepo(), "--soak", "1ms", "--patience", "2m", "--ignore-check", "SRN1060", "-o", file)
 	return file
 }
 
-// Killed around every write of an upgrade, those inside Helm's install included,
-// and started again, it ends all new or exactly as before. S-49, S-51.
-//
-// A few writes are drawn in each run; SERIN_SWEEP=FILE goes through all of them at
-// each of the three moments, notes each in the file, and goes on where it ended.
-func TestSweep_killedAroundAnyWrite(t *testing.T) {
-	w := newWorld(t, "1.27.0", "1.29.1")
-	start := settle(w.snapshot())
-	file := os.Getenv("SERIN_SWEEP")
-	done := swept(t, file)
-	last := 1000 // the upgrade's last write, once it is known
-	all := everyPoint()
-	if file == "" {
-		all = drawn(t)
+// sweep is what is known of the kills, and which come next.
+type sweep struct {
+	file string
+	gap  int    // writes between two kills of one round
+	when moment // of this round's kills
+	done map[point]bool
+	rand *rand.Rand // nil: all there are, in order
+
+	round []point // killed in this round: a life that comes to the same write again passes
+}
+
+// choose kills around a write at the first moment that is not done yet.
+func (s *sweep) choose(write string, since int) moment {
+	if since < s.gap {
+		return ""
 	}
-	for _, p := range all {
-		if done[p] || p.N > last {
-			continue
+	if s.rand != nil {
+		if s.rand.IntN(s.gap) > 0 {
+			return ""
 		}
-		begun := time.Now()
-		plan := w.quick()
-		what := w.killed(p.N, p.When, "apply", plan, "--approve")
-		if what == "" {
-			last = p.N - 1
-			t.Logf("there are %d writes", last)
-			w.run(5, "rollback")
-			continue
+		return moments()[s.rand.IntN(len(moments()))]
+	}
+	p := point{write, s.when}
+	if s.done[p] || slices.Contains(s.round, p) {
+		return ""
+	}
+	s.round = append(s.round, p)
+	return s.when
+}
+
+// Killed around every write of an upgrade and of its way back, those inside Helm's
+// install included, and started again each time, it ends all new, and then exactly
+// as before. S-49, S-51.
+//
+// A few writes are drawn in each run (SERIN_SEED draws the same ones again).
+// SERIN_SWEEP=FILE goes through all of them at each of the three moments, some in
+// each round, SERIN_SWEEP_GAP writes apart; notes them in the file when the round
+// has ended well, and goes on where it ended.
+func TestSweep_killedAroundAnyWrite(t *testing.T) {
+	w := newWorldOf(t, bookinfo.Options{}, "1.27.0", "1.29.1")
+	w.stop()
+	start := settle(w.snapshot())
+	s := newSweep(t)
+	if s.rand != nil {
+		w.round(s, start)
+		return
+	}
+	for _, s.when = range moments() {
+		for w.round(s, start) > 0 {
+			w.olderBase()
 		}
-		end := "as before"
-		if p.N%2 == 0 {
-			end = "all new, then as before"
-			w.run(0, "apply", plan, "--approve")
-			w.allNew()
-		}
-		w.back()
-		if d := cmp.Diff(start, settle(w.snapshot())); d != "" {
-			t.Fatalf("S-51: killed %s write %d (%s): not as before (-before +after):\n%s", p.When, p.N, what, d)
-		}
-		if lost := w.tally(); lost > 0 {
-			t.Errorf("%d requests lost", lost)
-		}
-		t.Logf("killed %s write %d (%s): %s, %s", p.When, p.N, what, end, time.Since(begun).Round(time.Second))
-		note(t, file, p, what, end)
 	}
 }
 
-// back takes the run back, if there is one: a kill may have come before the first write.
-func (w *world) back() {
+// round is an upgrade and its way back, with kills; it returns how many there were.
+func (w *world) round(s *sweep, start string) int {
 	w.t.Helper()
-	if strings.Contains(w.run(0, "history"), "1-29-1") {
-		if state := w.run(0, "status"); strings.Contains(state, "no upgrade is under way") && !strings.Contains(state, "1.29.1") {
-			return
-		}
-		w.run(5, "rollback")
+	begun, offset := time.Now(), w.audited()
+	s.round = nil
+	k := &killer{choose: s.choose, since: s.gap, agents: map[string]bool{}}
+	w.thereAndBack(k, start)
+	w.t.Logf("round %s: %d writes, killed %d times, %s", s.when, k.total, len(k.struck), time.Since(begun).Round(time.Second))
+	s.note(w.t, k.struck)
+	if n := w.auditedSince(offset, k.agents); len(k.struck) == 0 && n != k.total {
+		w.t.Errorf("the audit log has %d writes of serin, %d were seen on their way", n, k.total)
+	}
+	return len(k.struck)
+}
+
+// thereAndBack wants the mesh all new, and then exactly as before.
+func (w *world) thereAndBack(k *killer, start string) {
+	w.t.Helper()
+	plan := w.quick()
+	if code, said := k.lives(w, "apply", plan, "--approve"); code != 0 {
+		w.t.Fatalf("apply: exit code %d\n%s", code, said)
+	}
+	w.allNew()
+	deaths := len(k.struck)
+	code, said := k.lives(w, "rollback")
+	// killed after the run had been stored as rolled back, it finds nothing to do
+	if code != 5 && (len(k.struck) == deaths || !strings.Contains(said, "no open run")) {
+		w.t.Fatalf("rollback: exit code %d\n%s", code, said)
+	}
+	if d := cmp.Diff(start, settle(w.snapshot())); d != "" {
+		w.t.Fatalf("S-51: not as before (-before +after):\n%s", d)
+	}
+}
+
+// olderBase gives the base release its old chart again: a rollback leaves it, and
+// the next round shall upgrade it once more.
+func (w *world) olderBase() {
+	w.t.Helper()
+	base := mesh.Release{Namespace: "istio-system", Name: "istio-base", Chart: "base", Version: "1.27.0", Values: map[string]any{"defaultRevision": "default"}}
+	if err := istio.NewHelm(w.cfg, istio.NewCharts(w.lab.ChartRepo())).Upgrade(w.t.Context(), base); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -211,69 +320,100 @@ func (w *world) allNew() {
 			w.t.Errorf("pod %s/%s is on %s %s", p.Namespace, p.Name, p.Revision, p.Version)
 		}
 	}
-}
-
-// point is one kill.
-type point struct {
-	N    int    `json:"n"`
-	When moment `json:"when"`
-}
-
-// everyPoint is every kill there may be, a moment after the other.
-func everyPoint() []point {
-	var out []point
-	for _, m := range []moment{sent, before, answered} {
-		for n := range 1000 {
-			out = append(out, point{n + 1, m})
+	for _, r := range s.Releases {
+		if r.Status != "deployed" {
+			w.t.Errorf("release %s is %s", r.Name, r.Status)
 		}
 	}
-	return out
 }
 
-// drawn are two of them; SERIN_SEED draws the same ones again.
-func drawn(t *testing.T) []point {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("SERIN_SEED"), 10, 64); err == nil {
-		seed = s
+// audited is how long the audit log is.
+func (w *world) audited() int64 {
+	w.t.Helper()
+	info, err := os.Stat(w.lab.AuditLog())
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	t.Logf("SERIN_SEED=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	return []point{{1 + r.IntN(60), sent}, {1 + r.IntN(60), before}}
+	return info.Size()
 }
 
-// swept reads which kills are done already.
-func swept(t *testing.T, file string) map[point]bool {
-	t.Helper()
-	out := map[point]bool{}
-	if file == "" {
-		return out
+// auditedSince counts the writes of some programs in the audit log.
+func (w *world) auditedSince(offset int64, agents map[string]bool) int {
+	w.t.Helper()
+	f, err := os.Open(w.lab.AuditLog())
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	b, err := os.ReadFile(file)
+	defer func() { _ = f.Close() }()
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		w.t.Fatal(err)
+	}
+	n := 0
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e struct{ Verb, RequestURI, UserAgent string }
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			w.t.Fatalf("reading the audit log: %v", err)
+		}
+		u, err := url.Parse(e.RequestURI)
+		if err != nil {
+			w.t.Fatalf("reading the audit log: %v", err)
+		}
+		switch e.Verb {
+		case "create", "update", "patch", "delete":
+			if agents[e.UserAgent] && changes(u) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// newSweep reads which kills are done already.
+func newSweep(t testing.TB) *sweep {
+	t.Helper()
+	s := &sweep{file: os.Getenv("SERIN_SWEEP"), gap: 12, done: map[point]bool{}}
+	if n, err := strconv.Atoi(os.Getenv("SERIN_SWEEP_GAP")); err == nil {
+		s.gap = n
+	}
+	if s.file == "" {
+		s.gap, s.rand = 15, seeded(t)
+		return s
+	}
+	b, err := os.ReadFile(s.file)
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
 		var p point
 		if err := json.Unmarshal([]byte(line), &p); err != nil {
-			t.Fatalf("reading %s: %v", file, err)
+			t.Fatalf("reading %s: %v", s.file, err)
 		}
-		out[p] = true
+		s.done[p] = true
 	}
-	return out
+	return s
 }
 
-func note(t *testing.T, file string, p point, what, end string) {
+// note keeps the kills of a round that ended well.
+func (s *sweep) note(t testing.TB, kills []point) {
 	t.Helper()
-	if file == "" {
+	if s.file == "" {
 		return
 	}
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(s.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if _, err := fmt.Fprintf(f, `{"n":%d,"when":%q,"write":%q,"end":%q}`+"\n", p.N, p.When, what, end); err != nil {
-		t.Fatal(err)
+	defer func() { _ = f.Close() }()
+	for _, p := range kills {
+		s.done[p] = true
+		line, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(f, "%s\n", line); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

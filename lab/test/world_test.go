@@ -26,7 +26,7 @@ import (
 
 // world is a lab with Istio and bookinfo on it, under load.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	lab     *lab.Lab
 	serin   string
 	cfg     *rest.Config
@@ -42,13 +42,13 @@ type world struct {
 
 // newWorld starts a lab with Istio of the given version, by Helm as the default
 // revision, and a load of 50 requests a second on new connections.
-func newWorld(t *testing.T, version string, also ...string) *world {
+func newWorld(t testing.TB, version string, also ...string) *world {
 	t.Helper()
 	return newWorldOf(t, bookinfo.Options{Drain: 5 * time.Second}, version, also...)
 }
 
 // newWorldOf is newWorld with a sample of another shape.
-func newWorldOf(t *testing.T, app bookinfo.Options, version string, also ...string) *world {
+func newWorldOf(t testing.TB, app bookinfo.Options, version string, also ...string) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs the lab: not in -short")
@@ -83,7 +83,7 @@ func newWorldOf(t *testing.T, app bookinfo.Options, version string, also ...stri
 }
 
 // binary is the serin that make test built, or one built here.
-func binary(t *testing.T) string {
+func binary(t testing.TB) string {
 	t.Helper()
 	if b := os.Getenv("SERIN_BIN"); b != "" {
 		return b
@@ -218,4 +218,12 @@ func (w *world) namespaceLabels(name string) map[string]string {
 		w.t.Fatal(err)
 	}
 	return ns.Labels
+}
+
+// nightly skips a test that takes minutes unless SERIN_SWEEP asks for the long ones.
+func nightly(t testing.TB) {
+	t.Helper()
+	if os.Getenv("SERIN_SWEEP") == "" {
+		t.Skip("it takes minutes: SERIN_SWEEP=1 runs it")
+	}
 }
