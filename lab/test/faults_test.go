@@ -3,8 +3,10 @@ package test_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,65 @@ func faults() []fault {
 			code:  4, says: "dry-run",
 			mend: func(w *world) { w.istiods("1-29-1", "webhook-back") }, then: "resume",
 		},
+		{
+			name: "a moved proxy rejects what the new istiod sends", nights: true,
+			args:  []string{"--patience", "10s"},
+			at:    "restart-workloads " + reviews + "  proving",
+			cause: func(w *world) { w.rejecting("reviews", "v1") },
+			code:  4, says: "rejected CDS",
+			mend: func(w *world) { w.replace("reviews", "v1") }, then: "resume",
+		},
+		{
+			name: "labels are written back, and put right", nights: true,
+			at:    "restart-workloads " + reviews + "  applying",
+			cause: func(w *world) { w.label("default", `{"istio-injection":"enabled","istio.io/rev":null}`) },
+			code:  4, says: "namespace default",
+			mend: func(w *world) { w.label("default", `{"istio-injection":null,"istio.io/rev":"1-29-1"}`) }, then: "resume",
+		},
+	}
+}
+
+// moved are the pods of a workload that are on the new revision and not leaving.
+func (w *world) moved(app, version string) []corev1.Pod {
+	w.t.Helper()
+	list, err := w.kube.CoreV1().Pods("default").List(w.t.Context(), metav1.ListOptions{LabelSelector: "app=" + app + ",version=" + version})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
+		return p.DeletionTimestamp != nil || p.Annotations["istio.io/rev"] != "1-29-1"
+	})
+}
+
+// rejecting makes the proxies of moved pods reject clusters, and makes istiod send some.
+func (w *world) rejecting(app, version string) {
+	w.t.Helper()
+	pods := w.moved(app, version)
+	if len(pods) == 0 {
+		w.t.Errorf("%s-%s has no pod on the new revision", app, version)
+	}
+	for _, p := range pods {
+		w.fault("reject", p.Namespace+"/"+p.Name, "type.googleapis.com/envoy.config.cluster.v3.Cluster")
+	}
+	nudge := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "nudge"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
+	}
+	if _, err := w.kube.CoreV1().Services("default").Create(w.t.Context(), nudge, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		_ = w.kube.CoreV1().Services("default").Delete(context.Background(), nudge.Name, metav1.DeleteOptions{})
+	})
+}
+
+// replace deletes the moved pods of a workload, whose Deployment makes new ones.
+func (w *world) replace(app, version string) {
+	w.t.Helper()
+	for _, p := range w.moved(app, version) {
+		if err := w.kube.CoreV1().Pods(p.Namespace).Delete(w.t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }
 
