@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/serin-mesh/serin/lab/load"
@@ -40,6 +41,7 @@ type Result struct {
 	P50, P99     time.Duration
 	Took         time.Duration
 	FirstFailure string
+	Peak         int64 // memory of serin at its most, in bytes
 }
 
 // Run upgrades the mesh and shows it. It returns an error when a command of
@@ -59,13 +61,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		defer close(ticks)
 		tick(loadCtx, out, counter)
 	}()
-	err := o.upgrade(ctx)
+	peak, err := o.upgrade(ctx)
 	took := time.Since(started)
 	stop()
 	<-ticks
 	counter.Wait()
 	s := counter.Snapshot()
-	r := Result{Sent: s.Sent, Failed: s.Failed, P50: s.P50, P99: s.P99, Took: took}
+	r := Result{Sent: s.Sent, Failed: s.Failed, P50: s.P50, P99: s.P99, Took: took, Peak: peak}
 	if len(s.Failures) > 0 {
 		r.FirstFailure = s.Failures[0].Cause
 	}
@@ -74,14 +76,16 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	fmt.Fprintf(out, "\nrequests through gateway -> productpage -> details, reviews -> ratings, each on a new connection\n")
 	fmt.Fprintf(out, "  sent %d   failed %d   p50 %s   p99 %s   in %s\n", r.Sent, r.Failed, round(r.P50), round(r.P99), took.Round(time.Second))
+	fmt.Fprintf(out, "  memory of serin at its most: %d MiB\n", r.Peak>>20)
 	if r.Failed > 0 {
 		return r, fmt.Errorf("upgrading lost %d of %d requests: first: %s", r.Failed, r.Sent, r.FirstFailure)
 	}
 	return r, nil
 }
 
-// upgrade types what a user would type.
-func (o Options) upgrade(ctx context.Context) error {
+// upgrade types what a user would type. It returns the most memory that one of
+// the commands took.
+func (o Options) upgrade(ctx context.Context) (int64, error) {
 	file := filepath.Join(o.Dir, "plan.yaml")
 	soak := o.Soak
 	if soak == 0 {
@@ -94,24 +98,35 @@ func (o Options) upgrade(ctx context.Context) error {
 		{"status"},
 		{"report"},
 	}
+	most := int64(0)
 	for _, args := range steps {
-		if err := o.serin(ctx, args...); err != nil {
-			return err
+		peak, err := o.serin(ctx, args...)
+		most = max(most, peak)
+		if err != nil {
+			return most, err
 		}
 	}
-	return nil
+	return most, nil
 }
 
-func (o Options) serin(ctx context.Context, args ...string) error {
+// serin runs one command and returns its memory at its most, in bytes.
+func (o Options) serin(ctx context.Context, args ...string) (int64, error) {
 	fmt.Fprintf(o.Out, "\n$ serin %s\n", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, o.Serin, args...) //nolint:gosec // the binary that was just built
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
 	cmd.Stdout, cmd.Stderr = o.Out, o.Out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("running serin %s: %w", args[0], err)
+	err := cmd.Run()
+	peak := int64(0)
+	if cmd.ProcessState != nil {
+		if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			peak = u.Maxrss << 10 // Linux counts in KiB
+		}
 	}
-	return nil
+	if err != nil {
+		return peak, fmt.Errorf("running serin %s: %w", args[0], err)
+	}
+	return peak, nil
 }
 
 // tick prints the counter every few seconds, between other lines.
