@@ -1,0 +1,119 @@
+package test_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/serin-mesh/serin/lab/bookinfo"
+)
+
+// crowd is how many proxies there are besides the sample's; SERIN_PROXIES sets it.
+func crowd(b *testing.B) int {
+	b.Helper()
+	n, err := strconv.Atoi(os.Getenv("SERIN_PROXIES"))
+	if err != nil {
+		return 1000
+	}
+	return n
+}
+
+// "serin status" beside "istioctl proxy-status", each as a process of its own, on
+// a mesh of a thousand proxies: wall-clock, and the peak of memory.
+//
+//	go test ./test -run '^$' -bench Status -benchtime 5x -timeout 40m
+func BenchmarkStatus(b *testing.B) {
+	w := newWorld(b, "1.27.0")
+	w.stop()
+	n := crowd(b)
+	w.gather(n, 10)
+	for _, c := range []struct {
+		name string
+		cmd  func(ctx context.Context) *exec.Cmd
+	}{
+		{"serin-status", func(ctx context.Context) *exec.Cmd {
+			return exec.CommandContext(ctx, w.serin, "status", "--kubeconfig", w.lab.Kubeconfig())
+		}},
+		{"istioctl-proxy-status", func(ctx context.Context) *exec.Cmd {
+			return exec.CommandContext(ctx, w.lab.Istioctl("1.27.0"), "proxy-status", "--kubeconfig", w.lab.Kubeconfig())
+		}},
+	} {
+		b.Run(fmt.Sprintf("%s/%d", c.name, n), func(b *testing.B) {
+			peak := int64(0)
+			for b.Loop() {
+				var out bytes.Buffer
+				cmd := c.cmd(b.Context())
+				cmd.Stdout, cmd.Stderr = &out, &out
+				if err := cmd.Run(); err != nil {
+					b.Fatalf("%v\n%s", err, out.String())
+				}
+				if !strings.Contains(out.String(), "crowd") {
+					b.Fatalf("it does not know the crowd:\n%s", out.String())
+				}
+				if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+					peak = max(peak, u.Maxrss)
+				}
+			}
+			b.ReportMetric(float64(peak)/1024, "peak-MiB")
+		})
+	}
+}
+
+// gather makes pods with proxies, in so many Deployments without a Service, and
+// waits until each is ready: its proxy then has its configuration.
+func (w *world) gather(pods, deployments int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Minute)
+	defer cancel()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "crowd", Labels: map[string]string{"istio-injection": "enabled"}}}
+	if _, err := w.kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	small := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m"), corev1.ResourceMemory: resource.MustParse("1Mi")}
+	for i := range deployments {
+		name, replicas := fmt.Sprintf("crowd-%d", i), int32(pods/deployments)
+		labels := map[string]string{"app": name}
+		d := &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "crowd"},
+			Spec: appsv1.DeploymentSpec{
+				Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+				Template: corev1.PodTemplateSpec{
+					ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{
+						"sidecar.istio.io/proxyCPU": "1m", "sidecar.istio.io/proxyMemory": "1Mi",
+					}},
+					Spec: corev1.PodSpec{Containers: []corev1.Container{{
+						Name: "app", Image: "docker.io/serin/app:1", Ports: []corev1.ContainerPort{{ContainerPort: 9080}},
+						Env: []corev1.EnvVar{{Name: "NAME", Value: name}}, Resources: corev1.ResourceRequirements{Requests: small},
+					}}},
+				},
+			},
+		}
+		if _, err := w.kube.AppsV1().Deployments("crowd").Create(ctx, d, metav1.CreateOptions{}); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := bookinfo.WaitReady(ctx, w.cfg, "crowd"); err != nil { // one after the other: all at once starve the machine
+			w.t.Fatal(err)
+		}
+	}
+	want := pods / deployments * deployments
+	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+		out, err := exec.CommandContext(ctx, w.lab.Istioctl("1.27.0"), "proxy-status", "--kubeconfig", w.lab.Kubeconfig()).Output()
+		return err == nil && strings.Count(string(out), ".crowd ") == want, nil
+	})
+	if err != nil {
+		w.t.Fatalf("waiting for %d proxies: %v", want, err)
+	}
+}
