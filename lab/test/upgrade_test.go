@@ -10,11 +10,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The main job: 1.27.0 to 1.29.1 with traffic running. S-3, S-7, S-17, S-54.
+// The main job: 1.27.0 to 1.29.1 with traffic running, by a user with exactly the
+// roles that serin prints, and back from its end. S-3, S-7, S-17, S-51, S-54.
 func TestUpgrade_losesNoRequestThereAndBack(t *testing.T) {
 	w := newWorld(t, "1.27.0", "1.29.1")
 	before := w.snapshot()
 	file := w.plan("1.29.1")
+	all, view := w.role(), w.role("--read-only")
+	w.viewing(view, file)
+	w.as("upgrader", all)
 	w.run(0, "apply", file, "--approve")
 	if lost := w.tally(); lost > 0 {
 		t.Errorf("%d requests lost", lost)
@@ -48,6 +52,11 @@ func TestUpgrade_losesNoRequestThereAndBack(t *testing.T) {
 		}
 	}
 	w.run(0, "report")
+	for _, r := range s.Releases { // a user's own "helm upgrade" undoes nothing
+		live := w.live(r)
+		w.helmUpgrade(r)
+		w.until("release "+r.Name+" as it was", func() string { return cmp.Diff(live, w.live(r)) })
+	}
 
 	// Taken back after its end, with the old control plane removed: that is
 	// reinstalled from what the run kept. S-51, S-54.
@@ -63,6 +72,7 @@ func TestUpgrade_losesNoRequestThereAndBack(t *testing.T) {
 
 // Killed in the middle of a restart and started again, it goes on. S-49.
 func TestKill_isResumed(t *testing.T) {
+	nightly(t)
 	w := newWorld(t, "1.27.0", "1.29.1")
 	file := w.plan("1.29.1")
 	for i, after := range []time.Duration{3 * time.Second, 12 * time.Second, 9 * time.Second} {
