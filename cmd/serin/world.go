@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +21,7 @@ import (
 	"github.com/serin-mesh/serin/internal/istio"
 	"github.com/serin-mesh/serin/internal/journal"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/xds"
 )
 
 // version is set by the linker in releases.
@@ -28,7 +30,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Proxies: proxies, Lacks: lacks, Drivers: drivers, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Drivers: drivers, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -79,6 +81,25 @@ func proxies(ctx context.Context, t cli.Target) ([]gate.Proxy, error) {
 	}
 	defer g.Close()
 	return g.Proxies(ctx)
+}
+
+func connections(ctx context.Context, t cli.Target) ([]xds.Answer, error) {
+	g, err := gatherer(t, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	return g.Connections(ctx)
+}
+
+func admin(ctx context.Context, t cli.Target, pod, path string) ([]byte, error) {
+	g, err := gatherer(t, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	namespace, name, _ := strings.Cut(pod, "/")
+	return g.Admin(ctx, namespace, name, path)
 }
 
 // drivers starts the prober, if the plan has one, and what carries out deeds.

@@ -27,6 +27,7 @@ func table() map[string]rule {
 	core := []string{"mesh", "skew", "gate", "plan", "run"}
 	return map[string]rule{
 		"mesh":          {pure: true},
+		"xds":           {internal: core[:1], pure: true},
 		"skew":          {internal: core[:1], pure: true},
 		"gate":          {internal: core[:1], pure: true},
 		"plan":          {internal: core[:3], pure: true},
@@ -35,10 +36,11 @@ func table() map[string]rule {
 		"drive":         {internal: append([]string{"clock"}, core...)},
 		"cluster":       {internal: append([]string{"access", "drive", "clock"}, core...)},
 		"istio":         {internal: append([]string{"drive", "clock"}, core...)},
-		"evidence":      {internal: append([]string{"drive", "clock"}, core...)},
+		"evidence":      {internal: append([]string{"drive", "clock", "xds"}, core...)},
 		"journal":       {internal: append([]string{"drive", "clock"}, core...)},
-		"view":          {internal: core},
-		"cli":           {internal: append([]string{"access", "drive", "view", "clock"}, core...)},
+		"envoy":         {},
+		"view":          {internal: append([]string{"xds", "envoy"}, core...)},
+		"cli":           {internal: append([]string{"access", "drive", "view", "clock", "xds", "envoy"}, core...)},
 		"controller":    {internal: append([]string{"drive", "view", "clock"}, core...)},
 		"dashboard":     {internal: append([]string{"drive", "view", "clock"}, core...)},
 		"clock":         {},

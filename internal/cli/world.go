@@ -9,6 +9,7 @@ import (
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
+	"github.com/serin-mesh/serin/internal/xds"
 )
 
 // World is everything outside the process, as constructors: nothing is reached
@@ -17,7 +18,11 @@ import (
 type World struct {
 	Reader  func(Target) (drive.Reader, error)
 	Journal func(Target) (Journal, error)
-	Proxies func(context.Context, Target) ([]gate.Proxy, error)            // what the istiods report
+	Proxies func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
+	// Connections is the same for people: all of it, and those that did not answer.
+	Connections func(context.Context, Target) ([]xds.Answer, error)
+	// Admin asks the Envoy of a pod, namespace/name, for a path of its admin port.
+	Admin   func(ctx context.Context, t Target, pod, path string) ([]byte, error)
 	Lacks   func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
 	Now     func() time.Time

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/xds"
 )
 
 // connection is a proxy as one istiod lists it, and when that istiod last sent to it.
@@ -24,6 +25,8 @@ type connection struct {
 // own and the reason of a rejection, from 1.26 on at the latest.
 type syncStatus struct {
 	Proxy         string                    `json:"proxy"` // pod.namespace
+	ProxyType     string                    `json:"proxy_type"`
+	ClusterID     string                    `json:"cluster_id"`
 	ClusterSent   string                    `json:"cluster_sent"`
 	ClusterAcked  string                    `json:"cluster_acked"`
 	ListenerSent  string                    `json:"listener_sent"`
@@ -46,38 +49,65 @@ type resourceStatus struct {
 	LastError string    `json:"lastError"` // of the last NACK; an ACK clears it
 }
 
-// parseSyncz reads /debug/syncz of one istiod, an element at a time: at ten
+// parseSyncz reads /debug/syncz of one istiod for the gates.
+func parseSyncz(body io.Reader, revision, istiod string) ([]connection, error) {
+	var list []connection
+	err := readSyncz(body, func(namespace, name string, s syncStatus) {
+		p := gate.Proxy{Namespace: namespace, Name: name, Revision: revision, Istiod: istiod, Version: s.version()}
+		p.Stale, p.Rejected = s.unwell()
+		list = append(list, connection{proxy: p, sent: s.lastSent()})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// parseConnections reads /debug/syncz of one istiod for people.
+func parseConnections(body io.Reader) ([]xds.Connection, error) {
+	list := []xds.Connection{}
+	err := readSyncz(body, func(namespace, name string, s syncStatus) {
+		list = append(list, xds.Connection{
+			Namespace: namespace, Name: name, Cluster: s.ClusterID, Kind: s.ProxyType, Version: s.version(), Types: s.types(),
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// readSyncz reads /debug/syncz of one istiod, an element at a time: at ten
 // thousand proxies the whole is too much to hold twice. A body that is cut short
 // is an error and not a short list.
-func parseSyncz(body io.Reader, revision, istiod string) ([]connection, error) {
+func readSyncz(body io.Reader, each func(namespace, name string, s syncStatus)) error {
 	dec := json.NewDecoder(body)
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, cmp.Or(err, fmt.Errorf("want a list of proxies, got %v", t))
+		return cmp.Or(err, fmt.Errorf("want a list of proxies, got %v", t))
 	}
-	var list []connection
+	read := 0
 	for dec.More() {
 		var s syncStatus
 		if err := dec.Decode(&s); err != nil {
-			return nil, fmt.Errorf("reading proxy %d: %w", len(list)+1, err)
+			return fmt.Errorf("reading proxy %d: %w", read+1, err)
 		}
 		if s.debugger() {
 			continue
 		}
 		name, namespace, ok := cutLast(s.Proxy)
 		if !ok {
-			return nil, fmt.Errorf("want a proxy named pod.namespace, got %q", s.Proxy)
+			return fmt.Errorf("want a proxy named pod.namespace, got %q", s.Proxy)
 		}
-		p := gate.Proxy{Namespace: namespace, Name: name, Revision: revision, Istiod: istiod, Version: cmp.Or(s.IstioVersion, s.ProxyVersion)}
-		p.Stale, p.Rejected = s.unwell()
-		list = append(list, connection{proxy: p, sent: s.lastSent()})
+		read++
+		each(namespace, name, s)
 	}
 	if _, err := dec.Token(); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("reading after proxy %d: %w", len(list), err)
+		return fmt.Errorf("reading after proxy %d: %w", read, err)
 	}
-	return list, nil
+	return nil
 }
 
 // cutLast splits pod.namespace: a pod's name may have dots, a namespace's may not.
@@ -100,29 +130,48 @@ func (s syncStatus) debugger() bool {
 	return len(s.Resources) > 0
 }
 
-// byType returns the state of each type by its short name.
-func (s syncStatus) byType() map[string]resourceStatus {
-	types := map[string]resourceStatus{}
-	for url, r := range s.Resources {
-		types[short(url)] = r
+func (s syncStatus) version() string { return cmp.Or(s.IstioVersion, s.ProxyVersion) }
+
+// byURL returns the state of each type by its URL.
+func (s syncStatus) byURL() map[string]resourceStatus {
+	if len(s.Resources) > 0 {
+		return s.Resources
 	}
-	if len(types) > 0 {
-		return types
-	}
+	const prefix = "type.googleapis.com/envoy.config."
 	return map[string]resourceStatus{
-		"CDS":  {Sent: s.ClusterSent, Acked: s.ClusterAcked},
-		"LDS":  {Sent: s.ListenerSent, Acked: s.ListenerAcked},
-		"RDS":  {Sent: s.RouteSent, Acked: s.RouteAcked},
-		"EDS":  {Sent: s.EndpointSent, Acked: s.EndpointAcked},
-		"ECDS": {Sent: s.ECDSSent, Acked: s.ECDSAcked},
+		prefix + "cluster.v3.Cluster":                {Sent: s.ClusterSent, Acked: s.ClusterAcked},
+		prefix + "listener.v3.Listener":              {Sent: s.ListenerSent, Acked: s.ListenerAcked},
+		prefix + "route.v3.RouteConfiguration":       {Sent: s.RouteSent, Acked: s.RouteAcked},
+		prefix + "endpoint.v3.ClusterLoadAssignment": {Sent: s.EndpointSent, Acked: s.EndpointAcked},
+		prefix + "core.v3.TypedExtensionConfig":      {Sent: s.ECDSSent, Acked: s.ECDSAcked},
 	}
+}
+
+// types are the types that the proxy asked for, as istioctl tells their state.
+func (s syncStatus) types() []xds.Type {
+	list := make([]xds.Type, 0, len(s.Resources))
+	for url, r := range s.byURL() {
+		t := xds.Type{URL: url, Name: xds.Short(url), State: xds.Stale, Sent: r.SentTime, Error: r.LastError}
+		switch {
+		case r.LastError != "":
+			t.State = xds.Failed
+		case r.Sent == "":
+			t.State = xds.NotSent
+		case r.Sent == r.Acked:
+			t.State = xds.Synced
+		}
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b xds.Type) int { return strings.Compare(a.URL, b.URL) })
+	return list
 }
 
 // unwell returns the types that were sent and not acknowledged, and those that
 // the proxy refused with its reason. A refused type is not listed as stale too.
 func (s syncStatus) unwell() ([]string, []string) {
 	var stale, rejected []string
-	for name, r := range s.byType() {
+	for url, r := range s.byURL() {
+		name := xds.Short(url)
 		switch {
 		case r.LastError != "":
 			rejected = append(rejected, name+": "+r.LastError)
@@ -143,29 +192,6 @@ func (s syncStatus) lastSent() time.Time {
 		}
 	}
 	return last
-}
-
-// short is what Istio's users call a type. One that is not known keeps its URL.
-func short(url string) string {
-	switch strings.TrimPrefix(url, "type.googleapis.com/") {
-	case "envoy.config.cluster.v3.Cluster":
-		return "CDS"
-	case "envoy.config.listener.v3.Listener":
-		return "LDS"
-	case "envoy.config.route.v3.RouteConfiguration":
-		return "RDS"
-	case "envoy.config.endpoint.v3.ClusterLoadAssignment":
-		return "EDS"
-	case "envoy.config.core.v3.TypedExtensionConfig":
-		return "ECDS"
-	case "envoy.extensions.transport_sockets.tls.v3.Secret":
-		return "SDS"
-	case "istio.networking.nds.v1.NameTable":
-		return "NDS"
-	case "istio.mesh.v1alpha1.ProxyConfig":
-		return "PCDS"
-	}
-	return url
 }
 
 // newest keeps one connection for each proxy and revision, the one last sent to, and sorts.

@@ -20,6 +20,7 @@ import (
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/xds"
 )
 
 // world is a mesh, its runs and its Lease, each in a file, so that it outlives
@@ -32,6 +33,10 @@ import (
 //	interrupt   the kind of step in which somebody types ctrl-C
 //	kill        the kind of step in which the process dies
 //	lease       who holds the mesh
+//	silent      the istiod, by its revision, that does not answer
+//	lost        the pod that no istiod knows
+//	refuses     the pod that has refused its routes
+//	envoy/PATH  what a proxy's admin port answers
 type world struct{ dir string }
 
 // killed is the exit code of a process that died.
@@ -48,6 +53,11 @@ func fakeWorld() cli.World {
 			s, err := w.Observe(ctx)
 			return proxiesOf(s), err
 		},
+		Connections: func(ctx context.Context, _ cli.Target) ([]xds.Answer, error) {
+			s, err := w.Observe(ctx)
+			return w.connections(s), err
+		},
+		Admin: w.admin,
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
 			began := len(w.read("clock"))
 			return cli.Drivers{Writer: w, Gatherer: w, Requests: func() (int, int) { return 100 * (len(w.read("clock")) - began), 0 }}, nil
