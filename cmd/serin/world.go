@@ -20,6 +20,7 @@ import (
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/istio"
 	"github.com/serin-mesh/serin/internal/journal"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/xds"
 )
@@ -30,7 +31,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Drivers: drivers, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Drivers: drivers, Manifest: manifest, Carried: carried, CreateNamespaces: createNamespaces, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -153,6 +154,35 @@ func writer(t cli.Target, p plan.Plan) (*cluster.Writer, error) {
 		return nil, err
 	}
 	return cluster.NewWriter(cfg, t.IstioNamespace, istio.NewHelm(cfg, istio.NewCharts(p.Request.Charts)), r)
+}
+
+func manifest(ctx context.Context, t cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot, server bool) ([]byte, error) {
+	w, err := writer(t, p)
+	if err != nil {
+		return nil, err
+	}
+	return w.Manifest(ctx, st, p, before, server)
+}
+
+func carried(t cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error) {
+	w, err := writer(t, p)
+	if err != nil {
+		return mesh.Release{}, err
+	}
+	return w.Carried(st, p, before), nil
+}
+
+func createNamespaces(ctx context.Context, t cli.Target, names []string) error {
+	w, err := writer(t, plan.Plan{})
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := w.CreateNamespace(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newJournal is the journal in Istio's namespace.

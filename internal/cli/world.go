@@ -7,6 +7,7 @@ import (
 	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
 	"github.com/serin-mesh/serin/internal/xds"
@@ -25,6 +26,12 @@ type World struct {
 	Admin   func(ctx context.Context, t Target, pod, path string) ([]byte, error)
 	Lacks   func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
+	// Manifest is what a step would make, as YAML; server has the API server accept it too.
+	Manifest func(ctx context.Context, t Target, p plan.Plan, st plan.Step, before mesh.Snapshot, server bool) ([]byte, error)
+	// Carried is the release that a step would install, secrets masked.
+	Carried          func(t Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error)
+	CreateNamespaces func(ctx context.Context, t Target, names []string) error
+
 	Now     func() time.Time
 	Wait    func(context.Context, time.Duration) error // nil once the time has passed
 	Who     func() string                              // who types, for the record

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,14 +18,9 @@ import (
 // install installs a revision beside the old one, with the old one's values, at
 // its size at least, and waits until it can inject.
 func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
-	old, _ := before.ControlPlane(st.From)
-	values, like, err := w.carried(ctx, old)
+	want, like, err := w.wantedRevision(ctx, st, p, before)
 	if err != nil {
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
-	}
-	want := mesh.Release{
-		Namespace: w.namespace, Name: mesh.IstiodName(st.To), Chart: "istiod", Version: st.Version,
-		Values: w.releases.RevisionValues(values, p.Request.Values, st.To, max(old.Ready, old.Replicas)),
 	}
 	if err := w.releases.Install(ctx, want, like); err != nil {
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
@@ -40,6 +36,28 @@ func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before 
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
 	}
 	return nil
+}
+
+// wantedRevision is the release that an install makes, and the one whose way of
+// applying it takes. By itself, from nothing, it has the user's values alone.
+func (w *Writer) wantedRevision(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) (mesh.Release, string, error) {
+	want := mesh.Release{Namespace: w.namespace, Name: mesh.IstiodName(st.To), Chart: "istiod", Version: st.Version, Values: maps.Clone(p.Request.Values)}
+	if st.From == "" {
+		if want.Values == nil {
+			want.Values = map[string]any{}
+		}
+		if st.To != mesh.DefaultRevision {
+			want.Values["revision"] = st.To
+		}
+		return want, "", nil
+	}
+	old, _ := before.ControlPlane(st.From)
+	values, like, err := w.carried(ctx, old)
+	if err != nil {
+		return want, "", err
+	}
+	want.Values = w.releases.RevisionValues(values, p.Request.Values, st.To, max(old.Ready, old.Replicas))
+	return want, like, nil
 }
 
 // atMinimum gives a Deployment that an HPA sizes the HPA's minimum at once. The

@@ -183,6 +183,10 @@ func (h *helmFake) CRDs(context.Context, mesh.Release) ([]string, error) {
 	return []string{"virtualservices.networking.istio.io"}, nil
 }
 
+func (h *helmFake) Manifest(_ context.Context, want mesh.Release, server bool) ([]byte, error) {
+	return fmt.Appendf(nil, "# %s %s server=%v\n", want.Name, want.Version, server), h.call("manifest", want.Name)
+}
+
 func (h *helmFake) RevisionValues(old, over map[string]any, revision string, replicas int) map[string]any {
 	out := maps.Clone(old)
 	if out == nil {

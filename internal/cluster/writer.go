@@ -33,6 +33,8 @@ type Releases interface {
 	Objects(ctx context.Context, namespace, name string) ([]mesh.Object, error)
 	// CRDs names the definitions that a release would bring.
 	CRDs(ctx context.Context, want mesh.Release) ([]string, error)
+	// Manifest is what a release would hold; server has the API server accept it too.
+	Manifest(ctx context.Context, want mesh.Release, server bool) ([]byte, error)
 	// RevisionValues are the old revision's values, cleaned, with over on top (S-15, S-16).
 	RevisionValues(old, over map[string]any, revision string, replicas int) map[string]any
 }
@@ -80,6 +82,14 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.moveTag(ctx, st, before)
 	case plan.RemoveRevision:
 		return w.remove(ctx, st, before)
+	case plan.SetTag:
+		return w.setTag(ctx, st, before)
+	case plan.RemoveTag:
+		return w.removeTag(ctx, st)
+	case plan.InstallChart:
+		return w.installChart(ctx, st)
+	case plan.RemoveChart:
+		return w.removeChart(ctx, st)
 	}
 	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
@@ -104,6 +114,14 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 		return w.moveTagBack(ctx, st, before)
 	case plan.RemoveRevision:
 		return w.reinstall(ctx, st, before)
+	case plan.SetTag:
+		return w.unsetTag(ctx, st, before)
+	case plan.RemoveTag:
+		return w.restoreTag(ctx, st, before)
+	case plan.InstallChart:
+		return w.uninstallChart(ctx, st, before)
+	case plan.RemoveChart:
+		return w.restoreChart(ctx, st)
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,7 +15,7 @@ func controlPlane(q Question, ev Evidence) (State, string) {
 	if !ok {
 		return Shut, "there is no control plane of revision " + q.Revision
 	}
-	want := max(c.Replicas, 2)
+	want := max(c.Replicas, cmp.Or(q.Istiods, 2))
 	if old, ok := ev.Snapshot.ControlPlane(q.Old); ok {
 		want = max(want, old.Ready)
 	}

@@ -54,6 +54,8 @@ type Question struct {
 	Workloads  []mesh.Ref `json:"workloads,omitempty"`  // that the step moves
 	Step       int        `json:"step"`                 // its number, for the approval
 	MinServed  int        `json:"minServed,omitempty"`  // requests each moved workload must have answered
+	Tag        string     `json:"tag,omitempty"`        // the only one in question
+	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two
 	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are
 }
 

@@ -20,7 +20,7 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 	case Injection:
 		state, reason = injection(q, ev)
 	case Tags:
-		state, reason = tags(ev.Snapshot)
+		state, reason = tags(q, ev.Snapshot)
 	case CRDs:
 		state, reason = crds(ev.Snapshot)
 	case RolledOut:

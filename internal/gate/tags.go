@@ -6,13 +6,19 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-func tags(s mesh.Snapshot) (State, string) {
+func tags(q Question, s mesh.Snapshot) (State, string) {
 	var agree []string
 	for _, t := range s.Tags() {
+		if q.Tag != "" && t.Name != q.Tag {
+			continue
+		}
 		if t.Split {
 			return Shut, fmt.Sprintf("tag %s is split: its injector calls %s, its Service selects %q, its validator calls %q", t.Name, t.Revision, t.Service, t.Validator)
 		}
 		agree = append(agree, t.Name+" -> "+t.Revision)
+	}
+	if len(agree) == 0 && q.Tag != "" {
+		return Unknown, "there is no tag " + q.Tag
 	}
 	if len(agree) == 0 {
 		return Unknown, "there is no tag"

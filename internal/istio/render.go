@@ -27,6 +27,38 @@ func (h *Helm) render(ctx context.Context, want mesh.Release) ([]unstructured.Un
 	return rendered(ctx, quiet(), ch, want)
 }
 
+// Manifest is what an install of the release would hold, as YAML. On the server it
+// is a dry run of the install, with all that the API server and its webhooks say.
+func (h *Helm) Manifest(ctx context.Context, want mesh.Release, server bool) ([]byte, error) { //nolint:revive // where, not a mode
+	ch, err := h.charts.Load(ctx, want.Chart, want.Version)
+	if err != nil {
+		return nil, fmt.Errorf("rendering release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	c := quiet()
+	if server {
+		if c, err = h.configure(want.Namespace); err != nil {
+			return nil, fmt.Errorf("rendering release %s/%s: %w", want.Namespace, want.Name, err)
+		}
+	}
+	in := action.NewInstall(c)
+	in.ReleaseName, in.Namespace = want.Name, want.Namespace
+	in.DryRunStrategy = action.DryRunClient
+	if server {
+		in.DryRunStrategy = action.DryRunServer
+	}
+	in.IncludeCRDs = true
+	in.SkipSchemaValidation = unchecked(ch)
+	r, err := in.RunWithContext(ctx, ch, copyValues(want.Values))
+	if err != nil {
+		return nil, fmt.Errorf("rendering release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	rel, ok := r.(*release.Release)
+	if !ok {
+		return nil, fmt.Errorf("rendering release %s/%s: Helm returns a %T", want.Namespace, want.Name, r)
+	}
+	return []byte(rel.Manifest), nil
+}
+
 func quiet() *action.Configuration {
 	return action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
 }

@@ -25,6 +25,9 @@ const (
 // stop it are all reported at once, and then there are no steps. The same
 // snapshot and request give the same bytes.
 func Build(s mesh.Snapshot, r Request) Plan {
+	if r.Operation != nil {
+		return operate(s, r)
+	}
 	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}, pods: map[mesh.Ref][]mesh.Pod{}}
 	for _, p := range s.Pods {
 		b.pods[p.Workload] = append(b.pods[p.Workload], p)

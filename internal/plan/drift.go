@@ -114,7 +114,7 @@ func (d *drift) injector(w, g mesh.Injector) {
 // may then differ from the simulated one in what does not matter.
 func (d *drift) made(i mesh.Injector) bool {
 	return slices.ContainsFunc(d.p.Steps, func(st Step) bool {
-		return st.Kind == InstallRevision && i.Tag == "" && i.Revision == st.To || st.Kind == PinDefault && i.Tag == st.Tag
+		return st.Kind == InstallRevision && i.Tag == "" && i.Revision == st.To || (st.Kind == PinDefault || st.Kind == SetTag) && i.Tag == st.Tag
 	})
 }
 
@@ -182,7 +182,7 @@ func (d *drift) planned() []string {
 		switch st.Kind {
 		case MoveNamespace, RestoreLabels, FirstPods, Restart:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart:
 		}
 	}
 	return sortedKeys(names)

@@ -59,20 +59,26 @@ func (b *builder) judgeStaying(u unit) {
 		}
 		return // or judgePods says it
 	}
-	reason := fmt.Sprintf("a %s is not restarted by serin", u.w.Kind)
+	reason := notRestartable(u.w)
+	b.find(codeCannotRestart, Overridable, object, reason, "restart it yourself after its namespace has moved; ignored, it stays on "+u.from+", which is then not removed")
+}
+
+// notRestartable says why a rolling restart does not reach the workload.
+func notRestartable(w mesh.Workload) string {
+	reason := fmt.Sprintf("a %s is not restarted by serin", w.Kind)
 	switch {
-	case u.w.Strategy == "OnDelete":
+	case w.Strategy == "OnDelete":
 		reason = "its strategy is OnDelete: a rollout replaces no pod"
-	case u.w.Paused:
+	case w.Paused:
 		reason = "it is paused: a rollout would not go on"
-	case u.w.Partition > 0:
-		reason = fmt.Sprintf("its partition of %d holds pods back from a rollout", u.w.Partition)
-	case u.w.Kind == mesh.KindPod:
+	case w.Partition > 0:
+		reason = fmt.Sprintf("its partition of %d holds pods back from a rollout", w.Partition)
+	case w.Kind == mesh.KindPod:
 		reason = "it is a bare pod: nothing would make it again"
-	case u.w.Kind == mesh.KindJob:
+	case w.Kind == mesh.KindJob:
 		reason = "it is a Job: its pods end by themselves"
 	}
-	b.find(codeCannotRestart, Overridable, object, reason, "restart it yourself after its namespace has moved; ignored, it stays on "+u.from+", which is then not removed")
+	return reason
 }
 
 // judgePods compares where pods are with where their labels lead.

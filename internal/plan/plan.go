@@ -29,9 +29,18 @@ const (
 	MoveTag         Kind = "move-tag"           // injector, Service, validator and base release of a tag
 	RestoreLabels   Kind = "restore-labels"     // labels that name a tag or istio-injection, as they were (S-7)
 	RemoveRevision  Kind = "remove-revision"    // the old control plane
+
+	// Those of single operations, which no upgrade has.
+	SetTag       Kind = "set-tag"       // makes a tag, or lets all of one's parts lead to one revision
+	RemoveTag    Kind = "remove-tag"    // injector, Service and validator of a tag
+	InstallChart Kind = "install-chart" // a release of the base or the gateway chart
+	RemoveChart  Kind = "remove-chart"  // such a release
 )
 
-// Kinds lists every kind, for the tests that walk them.
+// OperationKinds lists the kinds that only single operations use.
+func OperationKinds() []Kind { return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart} }
+
+// Kinds lists the kinds of an upgrade, for the tests that walk them.
 func Kinds() []Kind {
 	return []Kind{PinDefault, UpgradeBase, InstallRevision, MoveNamespace, FirstPods, Restart, MoveTag, RestoreLabels, RemoveRevision}
 }
@@ -56,6 +65,9 @@ type Step struct {
 	Question  gate.Question      `json:"question"`
 	Soak      Duration           `json:"soak,omitempty"` // how long Proof must hold without a break
 	Undo      Undo               `json:"undo"`
+	Release   *mesh.Release      `json:"release,omitempty"`   // InstallChart, RemoveChart
+	Injector  string             `json:"injector,omitempty"`  // SetTag: the name of its injector, where it is not the chart's
+	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
 }
 
@@ -84,6 +96,7 @@ type Request struct {
 	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
 	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
+	Operation    *Operation     `json:"operation,omitempty"`    // one thing by itself instead of an upgrade
 }
 
 // Waits is the request's patience; a plan that was made without one has the default.

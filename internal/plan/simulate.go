@@ -42,6 +42,14 @@ func simulate(s *mesh.Snapshot, st Step) {
 		}
 	case RemoveRevision:
 		removeRevision(s, st.From)
+	case SetTag:
+		simulateSetTag(s, st)
+	case RemoveTag:
+		simulateRemoveTag(s, st)
+	case InstallChart:
+		simulateChart(s, st)
+	case RemoveChart:
+		removeChart(s, *st.Release)
 	}
 }
 

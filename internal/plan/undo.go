@@ -63,6 +63,16 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		simulateRestart(&out, st) // its labels or tag are back, so that the same deed leads back
 	case MoveTag:
 		undoTag(&out, st, before)
+	case SetTag:
+		undoSetTag(&out, st, before)
+	case RemoveTag:
+		tagAsBefore(&out, st.Tag, before)
+	case InstallChart:
+		if _, had := before.Release(ownerOf(*st.Release)); !had {
+			removeChart(&out, *st.Release)
+		}
+	case RemoveChart:
+		chartAsBefore(&out, *st.Release, before)
 	}
 	return out
 }

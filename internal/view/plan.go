@@ -46,6 +46,9 @@ func title(pl plan.Plan) string {
 }
 
 func heading(pl plan.Plan) string {
+	if op := pl.Request.Operation; op != nil {
+		return op.String()
+	}
 	from := make([]string, len(pl.From))
 	for i, r := range pl.From {
 		from[i] = r
@@ -104,6 +107,14 @@ func Step(s plan.Step) string {
 		return "restore labels"
 	case plan.RemoveRevision:
 		return "remove revision"
+	case plan.SetTag:
+		return "set tag"
+	case plan.RemoveTag:
+		return "remove tag"
+	case plan.InstallChart:
+		return "install chart"
+	case plan.RemoveChart:
+		return "uninstall chart"
 	}
 	return string(s.Kind)
 }
@@ -113,7 +124,7 @@ func target(s plan.Step) string {
 	if s.Kind == plan.UpgradeBase && s.Version != "" && !strings.Contains(s.Target, s.Version) {
 		return s.Target + " " + s.Version
 	}
-	if s.Kind == plan.PinDefault && s.To != "" && !strings.Contains(s.Target, "->") {
+	if (s.Kind == plan.PinDefault || s.Kind == plan.SetTag) && s.To != "" && !strings.Contains(s.Target, "->") {
 		return s.Target + " -> " + s.To
 	}
 	return s.Target
@@ -177,6 +188,9 @@ func footer(pl plan.Plan, next string) string {
 	if all, over := Blocking(pl.Findings); all > 0 {
 		return stopped(all, over)
 	}
+	if len(pl.Steps) == 0 && pl.Request.Operation != nil {
+		return "Nothing to do: it is so already. Nothing was changed."
+	}
 	if len(pl.Steps) == 0 {
 		return "Nothing to do: everything is on " + pl.To + " already. Nothing was changed."
 	}
@@ -219,12 +233,12 @@ func minutes(pl plan.Plan) int {
 		switch s.Kind {
 		case plan.InstallRevision:
 			sum += 40 * time.Second
-		case plan.UpgradeBase, plan.RemoveRevision:
+		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart:
 			sum += 15 * time.Second
 		case plan.FirstPods, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace
 			sum += time.Duration(rounds) * 30 * time.Second
-		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels:
+		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag:
 			sum += 5 * time.Second
 		}
 	}

@@ -1,10 +1,15 @@
 package script_test
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/mesh/meshtest"
+	"github.com/serin-mesh/serin/internal/plan"
 )
 
 // makeMesh is the scripts' command `mesh`: it makes the mesh of a script.
@@ -12,6 +17,8 @@ import (
 //	mesh bookinfo 1.27.0          Istio as the default revision and the six workloads
 //	mesh bookinfo 1.27.0 extra    and one workload more
 //	mesh none                     no Istio at all
+//	mesh canary 1.27.0 1.29.1     bookinfo, and the second release beside it, named by its version
+//	mesh edit KIND …              changes the mesh as somebody else would, see edit
 func makeMesh(args []string) int {
 	w := here()
 	switch {
@@ -21,9 +28,74 @@ func makeMesh(args []string) int {
 		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Snapshot())
 	case len(args) == 3 && args[0] == "bookinfo" && args[2] == "extra":
 		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Deployment("default", "reviews-v4", meshtest.Service("reviews")).Snapshot())
+	case len(args) >= 2 && args[0] == "canary":
+		w.save("snapshot.yaml", canary(args[1:]).Snapshot())
+	case len(args) >= 2 && args[0] == "edit":
+		return edit(w, args[1:])
 	default:
 		fmt.Fprintf(os.Stderr, "mesh: unknown mesh %q\n", args)
 		return 1
 	}
 	return 0
+}
+
+// canary is bookinfo with more control planes beside the first.
+func canary(versions []string) *meshtest.World {
+	w := meshtest.Bookinfo(versions[0])
+	for _, v := range versions[1:] {
+		w.ControlPlane(plan.RevisionName(v), v)
+	}
+	return w
+}
+
+// edit changes the mesh behind serin's back:
+//
+//	mesh edit label NAMESPACE KEY=VALUE…   a namespace, made if it is not there; KEY- takes a label off
+//	mesh edit service TAG REVISION         the Service of a tag
+//	mesh edit deployment NAMESPACE NAME    a workload more, with a pod
+//	mesh edit gateway NAMESPACE NAME REV   a managed Gateway with this label
+func edit(w world, args []string) int {
+	s, err := w.Observe(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	switch {
+	case args[0] == "label" && len(args) >= 2:
+		label(&s, args[1], args[2:])
+	case args[0] == "service" && len(args) == 3:
+		s.TagServices = slices.DeleteFunc(s.TagServices, func(t mesh.TagService) bool { return t.Tag == args[1] })
+		s.TagServices = append(s.TagServices, mesh.TagService{Name: mesh.TagServiceName(args[1]), Tag: args[1], Revision: args[2]})
+	case args[0] == "deployment" && len(args) == 3:
+		wl := mesh.Workload{
+			Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: args[1], Name: args[2]}, Replicas: 1, Ready: 1, Strategy: "RollingUpdate", MaxSurge: 1,
+			Settled: true, TemplateLabels: map[string]string{"app": args[2]}, Services: []string{args[1] + "/" + args[2]}, Owner: mesh.Owner{Kind: mesh.OwnerNone},
+		}
+		c, _ := s.ControlPlane(s.InjectionOf(wl).Revision)
+		s.Workloads = append(s.Workloads, wl)
+		s.Pods = append(s.Pods, mesh.Pod{Namespace: args[1], Name: args[2] + "-0", Workload: wl.Ref, Labels: wl.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true})
+	case args[0] == "gateway" && len(args) == 4:
+		s.ManagedGateways = append(s.ManagedGateways, mesh.Object{Kind: "Gateway", Namespace: args[1], Name: args[2], Revision: args[3]})
+	default:
+		fmt.Fprintf(os.Stderr, "mesh edit: unknown %q\n", args)
+		return 1
+	}
+	w.save("snapshot.yaml", s)
+	return 0
+}
+
+func label(s *mesh.Snapshot, name string, changes []string) {
+	i := slices.IndexFunc(s.Namespaces, func(n mesh.Namespace) bool { return n.Name == name })
+	if i < 0 {
+		i = len(s.Namespaces)
+		s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: name, Labels: map[string]string{"kubernetes.io/metadata.name": name}, Owner: mesh.Owner{Kind: mesh.OwnerNone}})
+	}
+	for _, c := range changes {
+		if key, gone := strings.CutSuffix(c, "-"); gone && !strings.Contains(c, "=") {
+			delete(s.Namespaces[i].Labels, key)
+			continue
+		}
+		key, value, _ := strings.Cut(c, "=")
+		s.Namespaces[i].Labels[key] = value
+	}
 }

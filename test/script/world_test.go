@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,10 +70,15 @@ func fakeWorld() cli.World {
 			}
 			return out, nil
 		},
-		Now:     w.now,
-		Wait:    w.wait,
-		Who:     func() string { return "erin@office" },
-		Version: "v0.1.0",
+		Manifest: func(_ context.Context, _ cli.Target, _ plan.Plan, st plan.Step, _ mesh.Snapshot, server bool) ([]byte, error) {
+			return fmt.Appendf(nil, "# %s %s, server %v\n", st.Kind, st.Target, server), nil
+		},
+		Carried:          w.carried,
+		CreateNamespaces: w.createNamespaces,
+		Now:              w.now,
+		Wait:             w.wait,
+		Who:              func() string { return "erin@office" },
+		Version:          "v0.1.0",
 	}
 }
 
@@ -125,6 +131,29 @@ func (w world) save(name string, v any) {
 		panic(err)
 	}
 	w.write(name, string(b))
+}
+
+// carried are the old revision's values, cleaned as little as the scripts need.
+func (w world) carried(_ cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error) {
+	old, _ := before.ControlPlane(st.From)
+	from, _ := before.Release(old.Owner)
+	values := map[string]any{}
+	maps.Copy(values, from.Values)
+	maps.Copy(values, p.Request.Values)
+	values["revision"] = st.To
+	return mesh.Release{Name: mesh.IstiodName(st.To), Namespace: before.IstioNamespace, Chart: "istiod", Version: st.Version, Values: values}, nil
+}
+
+func (w world) createNamespaces(ctx context.Context, _ cli.Target, names []string) error {
+	s, err := w.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: n, Labels: map[string]string{"kubernetes.io/metadata.name": n}, Owner: mesh.Owner{Kind: mesh.OwnerNone}})
+	}
+	w.save("snapshot.yaml", s)
+	return nil
 }
 
 // Observe reads the mesh from its file.

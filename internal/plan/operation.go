@@ -1,0 +1,220 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Verb says which single operation is asked for.
+type Verb string
+
+// The single operations: what people do by hand, one at a time.
+const (
+	TagSet    Verb = "tag-set"
+	TagRemove Verb = "tag-remove"
+	TagRepair Verb = "tag-repair"
+	Move      Verb = "move"
+	Roll      Verb = "restart"
+	Install   Verb = "install"
+	Uninstall Verb = "uninstall"
+)
+
+// Operation is one thing to do by itself. It is planned as an upgrade is: steps
+// of the same kinds, with the same gates, undo and journal (ADR 11).
+type Operation struct {
+	Verb        Verb     `json:"verb"`
+	Tags        []string `json:"tags,omitempty"`        // tag-set, tag-remove, tag-repair
+	Revision    string   `json:"revision,omitempty"`    // to set tags to, to install or uninstall
+	To          string   `json:"to,omitempty"`          // move: the revision or tag that the label is to name
+	Namespaces  []string `json:"namespaces,omitempty"`  // move, restart; none is all for restart
+	Workloads   []string `json:"workloads,omitempty"`   // restart: name, kind/name or namespace/name
+	FirstPod    bool     `json:"firstPod,omitempty"`    // restart: one new pod of each, then ask
+	LabelsOnly  bool     `json:"labelsOnly,omitempty"`  // move: restart nothing
+	WebhookName string   `json:"webhookName,omitempty"` // tag-set
+	AutoInject  bool     `json:"autoInject,omitempty"`  // tag-set
+	Chart       string   `json:"chart,omitempty"`       // install, uninstall: base, istiod, gateway
+	Name        string   `json:"name,omitempty"`        // of the base or gateway release
+	Namespace   string   `json:"namespace,omitempty"`   // of the gateway release
+	From        string   `json:"from,omitempty"`        // install istiod: the revision whose values are carried over
+}
+
+// String says the operation in the words of the command line.
+func (o Operation) String() string {
+	words := []string{strings.Replace(string(o.Verb), "-", " ", 1)}
+	words = append(words, o.Chart, o.Name)
+	words = append(words, o.Tags...)
+	words = append(words, o.Workloads...)
+	if o.Verb == Move || o.Verb == Roll {
+		words = append(words, strings.Join(o.Namespaces, " "))
+	}
+	switch to := cmp.Or(o.To, o.Revision); {
+	case to == "":
+	case o.Verb == Install || o.Verb == Uninstall:
+		words = append(words, to)
+	default:
+		words = append(words, "-> "+to)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
+// The codes of findings that only single operations have.
+const (
+	codeNamesNoObject = "SRN1200" // what the command line names is not there
+	codeTagName       = "SRN1201" // a tag's name that is none, or a revision's
+	codeFollowed      = "SRN1202" // what would be left without an injector
+	codeAlong         = "SRN1203" // what moves along
+	codeReferenced    = "SRN1204" // what still relies on a revision that is to go (S-54)
+	codeOneIstiod     = "SRN1205" // an injector that fails closed, behind a single istiod (S-16)
+	codeTaken         = "SRN1206" // an install that would touch what is there
+	codeOtherSpace    = "SRN1207" // outside istio-system elections do not see the default tag (S-4)
+	codeNotPlanned    = "SRN1208" // an operation that this serin does not know
+	codeManagedRolls  = "SRN1209" // managed Gateways that roll at once, losing requests (S-5)
+)
+
+// operate plans a single operation.
+func operate(s mesh.Snapshot, r Request) Plan {
+	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}, tagMoved: map[string]int{}, pods: map[mesh.Ref][]mesh.Pod{}}
+	for _, p := range s.Pods {
+		b.pods[p.Workload] = append(b.pods[p.Workload], p)
+	}
+	p := Plan{APIVersion: APIVersion, Kind: "Plan", From: []string{}, FromVersions: []string{}, Request: b.req, Steps: []Step{}}
+	b.req.IgnoreChecks = append(slices.Clone(b.req.IgnoreChecks), codeNoProbe) // without a probe requests are no gate; it is said, not asked
+	switch o := *r.Operation; o.Verb {
+	case TagSet:
+		b.opTagSet(o)
+	case TagRemove:
+		b.opTagRemove(o)
+	case TagRepair:
+		b.opTagRepair(o)
+	case Move:
+		b.opMove(o)
+	case Roll:
+		b.opRestart(o)
+	case Install:
+		b.opInstall(o)
+	case Uninstall:
+		b.opUninstall(o)
+	default:
+		b.find(codeNotPlanned, Mandatory, "request", "there is no operation "+string(o.Verb), "serin help")
+	}
+	b.ignore()
+	p.Findings = sorted(b.findings)
+	if !blocking(p.Findings) {
+		p.Steps, p.To, p.Version = append(p.Steps, b.steps...), b.to, b.req.To
+		p.From = append(p.From, b.from...)
+		for _, rev := range b.from {
+			c, _ := s.ControlPlane(rev)
+			p.FromVersions = append(p.FromVersions, c.Version)
+		}
+	}
+	return p.signed()
+}
+
+// goTo makes a revision the one that the steps lead to. It must be there and serve.
+func (b *builder) goTo(rev string) bool {
+	object := "revision " + rev
+	c, ok := b.s.ControlPlane(rev)
+	t, isTag := b.s.Tag(rev)
+	switch {
+	case !ok && isTag:
+		b.find(codeNamesNoObject, Mandatory, object, "it is a tag, of revision "+t.Revision, "name the revision: "+t.Revision)
+		return false
+	case !ok:
+		b.find(codeNamesNoObject, Mandatory, object, "no control plane has this name; there are "+listOr(b.s.Revisions(), "none"), "name one that is there: serin revisions")
+		return false
+	case c.Ready == 0:
+		b.find(codeNotReady, Mandatory, object, "none of its istiods is ready", "mend it first: kubectl -n "+c.Namespace+" describe deploy "+c.Name)
+		return false
+	case c.Ready < 2:
+		b.find(codeOneIstiod, Warning, object, "it has a single istiod: while that is rescheduled no pod that follows it can be made", "run two: pilot.autoscaleMin=2 in its values")
+	}
+	b.to, b.req.To = rev, c.Version
+	return true
+}
+
+// lead is add for a step of an operation: a single istiod is enough, a finding has said it.
+func (b *builder) lead(st Step) int {
+	n := b.add(st)
+	if c, ok := b.s.ControlPlane(st.To); ok {
+		b.steps[n-1].Question.Istiods = max(c.Ready, 1)
+	}
+	return n
+}
+
+// leave notes a revision that something leaves.
+func (b *builder) leave(rev string) {
+	if rev != "" && rev != b.to && !slices.Contains(b.from, rev) {
+		b.from = append(b.from, rev)
+		slices.Sort(b.from)
+	}
+}
+
+func listOr(words []string, none string) string {
+	if len(words) == 0 {
+		return none
+	}
+	return strings.Join(words, ", ")
+}
+
+// withoutProbe says that nothing will say whether requests fail (S-47).
+func (b *builder) withoutProbe() {
+	if b.req.Probe == nil && len(b.steps) > 0 {
+		b.find(codeNoProbe, Warning, "request", "nothing sends requests: whether any fail is unknown, and no gate asks", "name an address that serin may call: --probe-url URL")
+	}
+}
+
+// changesOf are the namespaces and workloads whose next pod another revision
+// would inject after the steps: without a name where nobody would.
+func (b *builder) changesOf(end mesh.Snapshot) (namespaces []string, workloads []mesh.Ref, lost []mesh.Object) {
+	for _, n := range b.s.Namespaces {
+		was, is := b.s.Injection(n.Labels, nil), end.Injection(n.Labels, nil)
+		switch {
+		case was.Revision == is.Revision:
+		case is.None():
+			lost = append(lost, mesh.Object{Kind: "Namespace", Name: n.Name})
+		default:
+			namespaces = append(namespaces, n.Name)
+		}
+	}
+	for _, w := range b.s.Workloads {
+		was, is := b.s.InjectionOf(w), end.InjectionOf(w)
+		switch {
+		case was.Revision == is.Revision:
+		case is.None():
+			lost = append(lost, mesh.Object{Kind: string(w.Kind), Namespace: w.Namespace, Name: w.Name})
+		default:
+			workloads = append(workloads, w.Ref)
+		}
+	}
+	return namespaces, workloads, lost
+}
+
+// after is the mesh once the steps planned so far are done.
+func (b *builder) after() mesh.Snapshot {
+	end := b.s.Clone()
+	for _, st := range b.steps {
+		simulate(&end, st)
+	}
+	return end
+}
+
+// asksOf is a question about the namespaces, and the workloads that follow by
+// their own labels, whose injector changes.
+func (b *builder) asksOf(namespaces []string, workloads []mesh.Ref) gate.Question {
+	q := gate.Question{Namespaces: slices.Clone(namespaces)}
+	for _, ref := range workloads {
+		if ns, _ := b.s.Namespace(ref.Namespace); ns.Labelled() {
+			continue
+		}
+		q.Workloads = append(q.Workloads, ref)
+		if !slices.Contains(q.Namespaces, ref.Namespace) {
+			q.Namespaces = append(q.Namespaces, ref.Namespace)
+		}
+	}
+	slices.Sort(q.Namespaces)
+	return q
+}
