@@ -235,7 +235,7 @@ func TestCharts_thereAndBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !h.did("install edge") {
+	if !h.did("install edge like ") {
 		t.Errorf("Helm was asked: %v", h.calls)
 	}
 	if err := writer.Revert(t.Context(), st, plan.Plan{}, before); err != nil || !h.did("uninstall edge") {

@@ -84,6 +84,9 @@ func (h *helmFake) Install(ctx context.Context, want mesh.Release, like string) 
 		return nil
 	}
 	h.put(want)
+	if want.Chart != "istiod" { // of the others only the record matters here
+		return nil
+	}
 	rev := fmt.Sprint(want.Values["revision"])
 	k := h.w.Kube
 	for _, err := range []error{
@@ -133,7 +136,11 @@ func (h *helmFake) Uninstall(ctx context.Context, ns, name string) error {
 	if _, ok := h.is[name]; !ok {
 		return nil
 	}
+	chart := h.is[name].Chart
 	h.drop(ns, name)
+	if chart != "istiod" {
+		return nil
+	}
 	if err := h.w.Kube.AppsV1().Deployments(ns).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
@@ -155,6 +162,9 @@ func (h *helmFake) Restore(ctx context.Context, _, name, off string) error {
 	}
 	delete(h.kept, name)
 	h.put(r)
+	if r.Chart != "istiod" {
+		return nil
+	}
 	rev, _ := r.Values["revision"].(string)
 	if rev == "" {
 		rev = mesh.DefaultRevision
