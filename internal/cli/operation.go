@@ -106,11 +106,7 @@ func (a *app) operate(ctx context.Context, o operation) error {
 	}
 	making := a.missing(s, o.namespace)
 	if len(making) > 0 { // what is planned is planned as if they were there
-		s = s.Clone()
-		for _, ns := range making {
-			s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: ns, Labels: map[string]string{"kubernetes.io/metadata.name": ns}, Owner: mesh.Owner{Kind: mesh.OwnerNone}})
-		}
-		slices.SortFunc(s.Namespaces, func(x, y mesh.Namespace) int { return strings.Compare(x.Name, y.Name) })
+		s = with(s, making)
 		pl = plan.Build(s, o.request)
 	}
 	if o.flags.dryRun && o.flags.out != "" && o.flags.out != string(view.Text) {
@@ -161,6 +157,16 @@ func (*app) missing(s mesh.Snapshot, names []string) []string {
 		}
 	}
 	return out
+}
+
+// with is the mesh with namespaces that are not there yet.
+func with(s mesh.Snapshot, making []string) mesh.Snapshot {
+	s = s.Clone()
+	for _, ns := range making {
+		s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: ns, Labels: map[string]string{"kubernetes.io/metadata.name": ns}, Owner: mesh.Owner{Kind: mesh.OwnerNone}})
+	}
+	slices.SortFunc(s.Namespaces, func(x, y mesh.Namespace) int { return strings.Compare(x.Name, y.Name) })
+	return s
 }
 
 func (a *app) encodePlan(pl plan.Plan, format string) error {

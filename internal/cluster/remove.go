@@ -31,8 +31,14 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 	if !ok {
 		return fmt.Errorf("removing revision %s: %w", st.From, refused("there was none when the run began"))
 	}
+	if old.Owner.Kind == mesh.OwnerIstioctl {
+		if err := w.takeDownListed(ctx, st.From); err != nil {
+			return fmt.Errorf("removing revision %s: %w", st.From, err)
+		}
+		return nil
+	}
 	if old.Owner.Kind != mesh.OwnerHelm {
-		return fmt.Errorf("removing revision %s: %w", st.From, refused("Helm does not own it: remove it with the tool that installed it"))
+		return fmt.Errorf("removing revision %s: %w", st.From, refused("neither Helm nor istioctl owns it: remove it with the tool that installed it"))
 	}
 	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
 	if err := w.onlyItsOwn(ctx, st.From, namespace, name); err != nil {

@@ -126,7 +126,7 @@ func (b *builder) judgeInstallBase() {
 	case !ok && len(b.s.CRDs) == 0:
 		b.find(codeNoBase, Mandatory, "release istio-base", "there are no CRDs of Istio: istiod would not become ready", "serin install base --version "+b.req.To)
 	case ok && olderThan(base.Version, b.req.To):
-		b.find(codeNoBase, Warning, "release "+base.Namespace+"/"+base.Name, "it is at "+base.Version+": fields that are new in "+b.req.To+" are not served before it is upgraded", "serin plan --to "+b.req.To+" does it")
+		b.find(codeBaseOlder, Warning, "release "+base.Namespace+"/"+base.Name, "it is at "+base.Version+": fields that are new in "+b.req.To+" are not served before it is upgraded", "serin plan --to "+b.req.To+" does it")
 	}
 }
 
@@ -188,6 +188,9 @@ func (b *builder) installGateway(o Operation) {
 			return
 		}
 		b.find(codeTaken, Mandatory, object, "it is there: chart "+r.Chart+" "+r.Version+"; an install in its place would replace its pods while they serve", "choose another name")
+	}
+	if w, ok := b.s.Workload(mesh.Ref{Kind: mesh.KindDeployment, Namespace: want.Namespace, Name: want.Name}); ok && w.Owner != ownerOf(want) {
+		b.find(codeTaken, Mandatory, "workload "+w.String(), "it is there, and no release of this name has made it", "choose another name")
 	}
 	ns, ok := b.s.Namespace(want.Namespace)
 	if !ok {

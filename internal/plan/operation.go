@@ -73,6 +73,7 @@ const (
 	codeOtherSpace    = "SRN1207" // outside istio-system elections do not see the default tag (S-4)
 	codeNotPlanned    = "SRN1208" // an operation that this serin does not know
 	codeManagedRolls  = "SRN1209" // managed Gateways that roll at once, losing requests (S-5)
+	codeBaseOlder     = "SRN1210" // the CRDs are of an older release than the control plane
 )
 
 // operate plans a single operation.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -52,7 +53,7 @@ func canary(versions []string) *meshtest.World {
 //
 //	mesh edit label NAMESPACE KEY=VALUE…   a namespace, made if it is not there; KEY- takes a label off
 //	mesh edit service TAG REVISION         the Service of a tag
-//	mesh edit deployment NAMESPACE NAME    a workload more, with a pod
+//	mesh edit deployment NAMESPACE NAME [N] a workload more, with N pods
 //	mesh edit gateway NAMESPACE NAME REV   a managed Gateway with this label
 func edit(w world, args []string) int {
 	s, err := w.Observe(context.Background())
@@ -66,14 +67,20 @@ func edit(w world, args []string) int {
 	case args[0] == "service" && len(args) == 3:
 		s.TagServices = slices.DeleteFunc(s.TagServices, func(t mesh.TagService) bool { return t.Tag == args[1] })
 		s.TagServices = append(s.TagServices, mesh.TagService{Name: mesh.TagServiceName(args[1]), Tag: args[1], Revision: args[2]})
-	case args[0] == "deployment" && len(args) == 3:
+	case args[0] == "deployment" && len(args) >= 3:
+		n := 1
+		if len(args) > 3 {
+			n, _ = strconv.Atoi(args[3])
+		}
 		wl := mesh.Workload{
-			Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: args[1], Name: args[2]}, Replicas: 1, Ready: 1, Strategy: "RollingUpdate", MaxSurge: 1,
+			Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: args[1], Name: args[2]}, Replicas: n, Ready: n, Strategy: "RollingUpdate", MaxSurge: 1,
 			Settled: true, TemplateLabels: map[string]string{"app": args[2]}, Services: []string{args[1] + "/" + args[2]}, Owner: mesh.Owner{Kind: mesh.OwnerNone},
 		}
 		c, _ := s.ControlPlane(s.InjectionOf(wl).Revision)
 		s.Workloads = append(s.Workloads, wl)
-		s.Pods = append(s.Pods, mesh.Pod{Namespace: args[1], Name: args[2] + "-0", Workload: wl.Ref, Labels: wl.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true})
+		for i := range n {
+			s.Pods = append(s.Pods, mesh.Pod{Namespace: args[1], Name: fmt.Sprintf("%s-%d", args[2], i), Workload: wl.Ref, Labels: wl.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true})
+		}
 	case args[0] == "gateway" && len(args) == 4:
 		s.ManagedGateways = append(s.ManagedGateways, mesh.Object{Kind: "Gateway", Namespace: args[1], Name: args[2], Revision: args[3]})
 	default:

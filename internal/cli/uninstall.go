@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+func (a *app) uninstall() *cobra.Command {
+	var (
+		f   operationFlags
+		rev string
+	)
+	c := &cobra.Command{
+		Use: "uninstall --revision REVISION", Short: "Remove a control plane that nothing relies on",
+		Long: `Remove one revision's control plane, by whatever it was installed: "default" is the one without a revision.
+
+Everything that still relies on it is listed and stands in the way: tags, namespaces, workloads, pods,
+gateways, configuration that names it, validators, Helm releases. Its webhooks go first, then the release or
+the objects that istioctl made for this revision, then what istiod made for itself. Never another revision's,
+never istio-cni, ztunnel or CRDs. What Helm installed serin rollback installs again as it was.`,
+		Example: `  serin uninstall --revision 1-27-0
+  serin uninstall --revision default`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if rev == "" {
+				return fmt.Errorf("which revision to remove is missing\n  remedy: %s --revision REVISION; default is the one without a revision", c.CommandPath())
+			}
+			return a.uninstalling(c, args, f, plan.Operation{Verb: plan.Uninstall, Revision: rev})
+		},
+	}
+	c.Flags().StringVarP(&rev, "revision", "r", "", "Revision to remove; default is the one without a revision")
+	f.add(c)
+	f.addDryRun(c)
+	c.Flags().BoolVar(&f.yes, "skip-confirmation", false, "The same as --yes")
+	c.AddCommand(a.uninstallBase(), a.uninstallGateway())
+	return c
+}
+
+func (a *app) uninstalling(c *cobra.Command, args []string, f operationFlags, o plan.Operation) error {
+	r, err := f.request(o)
+	if err != nil {
+		return err
+	}
+	return a.operate(c.Context(), operation{request: r, flags: f, again: typed(c, args)})
+}
+
+func (a *app) uninstallBase() *cobra.Command {
+	var f operationFlags
+	c := &cobra.Command{
+		Use: "base", Short: "Uninstall the base chart; the CRDs, and all configuration, stay",
+		Long: `Uninstall the release of the base chart, whichever its name. It goes before the last control plane: its
+validator would refuse all configuration once nothing answers it. The CRDs stay, and all configuration.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.uninstalling(c, args, f, plan.Operation{Verb: plan.Uninstall, Chart: "base"})
+		},
+	}
+	f.add(c)
+	f.addDryRun(c)
+	return c
+}
+
+func (a *app) uninstallGateway() *cobra.Command {
+	var f operationFlags
+	c := &cobra.Command{
+		Use: "gateway RELEASE -n NAMESPACE", Short: "Uninstall a release of the gateway chart",
+		Args: one("the release's name"),
+		RunE: func(c *cobra.Command, args []string) error {
+			ns := a.target.namespace()
+			if ns == "" {
+				return fmt.Errorf("the release's namespace is missing\n  remedy: %s %s -n NAMESPACE", c.CommandPath(), args[0])
+			}
+			return a.uninstalling(c, args, f, plan.Operation{Verb: plan.Uninstall, Chart: "gateway", Name: args[0], Namespace: ns})
+		},
+	}
+	f.add(c)
+	f.addDryRun(c)
+	return c
+}
