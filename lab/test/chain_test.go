@@ -116,8 +116,10 @@ func (w *world) aside() map[string]string {
 		keep(dyn.Resource(r).List(w.t.Context(), released))
 	}
 	for _, r := range []schema.GroupVersionResource{
-		{Group: "apps", Version: "v1", Resource: "deployments"}, {Version: "v1", Resource: "services"},
-		{Version: "v1", Resource: "pods"}, {Version: "v1", Resource: "serviceaccounts"},
+		{Group: "apps", Version: "v1", Resource: "deployments"},
+		{Version: "v1", Resource: "services"},
+		{Version: "v1", Resource: "pods"},
+		{Version: "v1", Resource: "serviceaccounts"},
 	} {
 		keep(dyn.Resource(r).Namespace(bystander).List(w.t.Context(), metav1.ListOptions{}))
 	}

@@ -16,13 +16,13 @@ import (
 )
 
 // seeded draws at random; SERIN_SEED draws the same again.
-func seeded(t testing.TB) *rand.Rand {
-	t.Helper()
+func seeded(tb testing.TB) *rand.Rand {
+	tb.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if n, err := strconv.ParseUint(os.Getenv("SERIN_SEED"), 10, 64); err == nil {
 		seed = n
 	}
-	t.Logf("SERIN_SEED=%d", seed)
+	tb.Logf("SERIN_SEED=%d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
 

@@ -117,17 +117,17 @@ func (k *killer) strikes(r *http.Request) (moment, error) {
 }
 
 // over returns a handler in front of the API server.
-func (k *killer) over(t testing.TB, cfg *rest.Config) http.Handler {
-	t.Helper()
+func (k *killer) over(tb testing.TB, cfg *rest.Config) http.Handler {
+	tb.Helper()
 	own := rest.CopyConfig(cfg)
 	own.NextProtos = []string{"http/1.1"} // a port-forward takes its connection over
 	transport, err := rest.TransportFor(own)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	to, err := url.Parse(cfg.Host)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.Transport, proxy.FlushInterval = transport, -1
@@ -158,15 +158,15 @@ func (k *killer) over(t testing.TB, cfg *rest.Config) http.Handler {
 }
 
 // kubeconfig leads to a server that wants no credentials.
-func kubeconfig(t testing.TB, server string) string {
-	t.Helper()
+func kubeconfig(tb testing.TB, server string) string {
+	tb.Helper()
 	c := clientcmdapi.NewConfig()
 	c.Clusters["lab"] = &clientcmdapi.Cluster{Server: server}
 	c.Contexts["lab"] = &clientcmdapi.Context{Cluster: "lab"}
 	c.CurrentContext = "lab"
-	file := filepath.Join(t.TempDir(), "kubeconfig")
+	file := filepath.Join(tb.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*c, file); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return file
 }
@@ -371,24 +371,24 @@ func (w *world) auditedSince(offset int64, agents map[string]bool) int {
 }
 
 // newSweep reads which kills are done already.
-func newSweep(t testing.TB) *sweep {
-	t.Helper()
+func newSweep(tb testing.TB) *sweep {
+	tb.Helper()
 	s := &sweep{file: os.Getenv("SERIN_SWEEP"), gap: 12, done: map[point]bool{}}
 	if n, err := strconv.Atoi(os.Getenv("SERIN_SWEEP_GAP")); err == nil {
 		s.gap = n
 	}
 	if s.file == "" {
-		s.gap, s.rand = 15, seeded(t)
+		s.gap, s.rand = 15, seeded(tb)
 		return s
 	}
 	b, err := os.ReadFile(s.file)
 	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
 		var p point
 		if err := json.Unmarshal([]byte(line), &p); err != nil {
-			t.Fatalf("reading %s: %v", s.file, err)
+			tb.Fatalf("reading %s: %v", s.file, err)
 		}
 		s.done[p] = true
 	}
@@ -396,24 +396,24 @@ func newSweep(t testing.TB) *sweep {
 }
 
 // note keeps the kills of a round that ended well.
-func (s *sweep) note(t testing.TB, kills []point) {
-	t.Helper()
+func (s *sweep) note(tb testing.TB, kills []point) {
+	tb.Helper()
 	if s.file == "" {
 		return
 	}
 	f, err := os.OpenFile(s.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
 	for _, p := range kills {
 		s.done[p] = true
 		line, err := json.Marshal(p)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := fmt.Fprintf(f, "%s\n", line); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }

@@ -42,57 +42,57 @@ type world struct {
 
 // newWorld starts a lab with Istio of the given version, by Helm as the default
 // revision, and a load of 50 requests a second on new connections.
-func newWorld(t testing.TB, version string, also ...string) *world {
-	t.Helper()
-	return newWorldOf(t, bookinfo.Options{Drain: 5 * time.Second}, version, also...)
+func newWorld(tb testing.TB, version string, also ...string) *world {
+	tb.Helper()
+	return newWorldOf(tb, bookinfo.Options{Drain: 5 * time.Second}, version, also...)
 }
 
 // newWorldOf is newWorld with a sample of another shape.
-func newWorldOf(t testing.TB, app bookinfo.Options, version string, also ...string) *world {
-	t.Helper()
+func newWorldOf(tb testing.TB, app bookinfo.Options, version string, also ...string) *world {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("needs the lab: not in -short")
+		tb.Skip("needs the lab: not in -short")
 	}
-	ctx := t.Context()
-	l, err := lab.Start(ctx, lab.Options{Dir: t.TempDir(), Istio: append([]string{version}, also...), Log: t.Output()})
+	ctx := tb.Context()
+	l, err := lab.Start(ctx, lab.Options{Dir: tb.TempDir(), Istio: append([]string{version}, also...), Log: tb.Output()})
 	if err != nil {
-		t.Fatalf("starting the lab: %v", err)
+		tb.Fatalf("starting the lab: %v", err)
 	}
-	t.Cleanup(l.Close)
+	tb.Cleanup(l.Close)
 	cfg, err := clientcmd.BuildConfigFromFlags("", l.Kubeconfig())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	w := &world{t: t, lab: l, serin: binary(t), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
+	w := &world{t: tb, lab: l, serin: binary(tb), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := bookinfo.Install(setup, cfg, bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: app}); err != nil {
-		t.Fatalf("installing the mesh: %v", err)
+		tb.Fatalf("installing the mesh: %v", err)
 	}
 	if w.address, err = bookinfo.Address(setup, cfg); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := bookinfo.WaitServing(setup, w.address); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	loadCtx, stop := context.WithCancel(context.Background())
 	w.stop = stop
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	w.load = load.Run(loadCtx, load.Config{URL: "http://" + w.address + bookinfo.Path, Host: bookinfo.Host, Rate: 50, Fresh: true})
 	return w
 }
 
 // binary is the serin that make test built, or one built here.
-func binary(t testing.TB) string {
-	t.Helper()
+func binary(tb testing.TB) string {
+	tb.Helper()
 	if b := os.Getenv("SERIN_BIN"); b != "" {
 		return b
 	}
-	b := filepath.Join(t.TempDir(), "serin")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", b, "./cmd/serin")
+	b := filepath.Join(tb.TempDir(), "serin")
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-o", b, "./cmd/serin")
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building serin: %v\n%s", err, out)
+		tb.Fatalf("building serin: %v\n%s", err, out)
 	}
 	return b
 }
@@ -221,9 +221,9 @@ func (w *world) namespaceLabels(name string) map[string]string {
 }
 
 // nightly skips a test that takes minutes unless SERIN_SWEEP asks for the long ones.
-func nightly(t testing.TB) {
-	t.Helper()
+func nightly(tb testing.TB) {
+	tb.Helper()
 	if os.Getenv("SERIN_SWEEP") == "" {
-		t.Skip("it takes minutes: SERIN_SWEEP=1 runs it")
+		tb.Skip("it takes minutes: SERIN_SWEEP=1 runs it")
 	}
 }
