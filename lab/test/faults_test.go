@@ -62,7 +62,7 @@ func faults() []fault {
 		},
 		{
 			name: "the new istiods stop pushing", nights: true,
-			args:  []string{"--patience", "10s"},
+			args:  []string{"--patience", "20s"},
 			at:    "install-revision istiod-1-29-1  done",
 			cause: func(w *world) { w.istiods("1-29-1", "stop-pushing") },
 			code:  4, says: "reviews-v1",
@@ -96,7 +96,7 @@ func faults() []fault {
 		},
 		{
 			name: "the new injector is gone", nights: true,
-			args:  []string{"--patience", "10s"},
+			args:  []string{"--patience", "20s"},
 			at:    "install-revision istiod-1-29-1  done",
 			cause: func(w *world) { w.istiods("1-29-1", "webhook-gone") },
 			code:  4, says: "dry-run",
@@ -104,7 +104,7 @@ func faults() []fault {
 		},
 		{
 			name: "a moved proxy rejects what the new istiod sends", nights: true,
-			args:  []string{"--patience", "10s"},
+			args:  []string{"--patience", "20s"},
 			at:    "restart-workloads " + reviews + "  proving",
 			cause: func(w *world) { w.rejecting("reviews", "v1") },
 			code:  4, says: "rejected CDS",
@@ -178,6 +178,11 @@ func TestFaults(t *testing.T) {
 			outer := w.t
 			w.t = t
 			defer func() { w.t = outer }()
+			defer func() {
+				if t.Failed() { // the next one shall begin as this one did
+					_ = w.command("rollback").Run()
+				}
+			}()
 			f.happens(w)
 			if lost := w.tally(); lost > 0 && !f.costs {
 				t.Errorf("%d requests lost", lost)
