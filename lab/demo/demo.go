@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/serin-mesh/serin/lab/load"
@@ -116,17 +115,14 @@ func (o Options) serin(ctx context.Context, args ...string) (int64, error) {
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
 	cmd.Stdout, cmd.Stderr = o.Out, o.Out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	err := cmd.Run()
-	peak := int64(0)
-	if cmd.ProcessState != nil {
-		if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			peak = u.Maxrss << 10 // Linux counts in KiB
-		}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("running serin %s: %w", args[0], err)
 	}
-	if err != nil {
-		return peak, fmt.Errorf("running serin %s: %w", args[0], err)
+	most := Memory(cmd.Process.Pid)
+	if err := cmd.Wait(); err != nil {
+		return most(), fmt.Errorf("running serin %s: %w", args[0], err)
 	}
-	return peak, nil
+	return most(), nil
 }
 
 // tick prints the counter every few seconds, between other lines.

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/serin-mesh/serin/lab/bookinfo"
+	"github.com/serin-mesh/serin/lab/demo"
 )
 
 // crowd is how many proxies there are besides the sample's; SERIN_PROXIES sets it.
@@ -57,17 +57,19 @@ func BenchmarkStatus(b *testing.B) {
 				var out bytes.Buffer
 				cmd := c.cmd(b.Context())
 				cmd.Stdout, cmd.Stderr = &out, &out
-				if err := cmd.Run(); err != nil {
+				if err := cmd.Start(); err != nil {
+					b.Fatal(err)
+				}
+				most := demo.Memory(cmd.Process.Pid)
+				if err := cmd.Wait(); err != nil {
 					b.Fatalf("%v\n%s", err, out.String())
 				}
+				peak = max(peak, most())
 				if !strings.Contains(out.String(), "crowd") {
 					b.Fatalf("it does not know the crowd:\n%s", out.String())
 				}
-				if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-					peak = max(peak, u.Maxrss)
-				}
 			}
-			b.ReportMetric(float64(peak)/1024, "peak-MiB")
+			b.ReportMetric(float64(peak>>20), "peak-MiB")
 		})
 	}
 }
