@@ -139,7 +139,7 @@ func (w *world) serinSays() said {
 	return s
 }
 
-// istioctlSays asks each revision: from 1.28 on istioctl asks only the one that the
+// istioctlSays asks each revision: the istioctl of 1.29 asks only the one that the
 // default tag leads to unless it is told another.
 func (w *world) istioctlSays(version string, revisions []string) said {
 	w.t.Helper()
