@@ -197,8 +197,8 @@ func (w *Writer) dropTagInjector(ctx context.Context, tag string) error {
 	if err != nil || have == nil {
 		return err
 	}
-	if o := ownerOf(have); o.Kind != mesh.OwnerNone && o.Kind != mesh.OwnerIstioctl {
-		return refused("its injector %s belongs to %s %s: take the tag out of that", have.Name, o.Kind, o.Name)
+	if err := w.ours(ctx, have); err != nil {
+		return err
 	}
 	if err := ignoreGone(w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, have.Name, metav1.DeleteOptions{})); err != nil {
 		return asking("delete", "mutatingwebhookconfigurations "+have.Name, err)

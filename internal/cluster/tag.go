@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 
@@ -81,8 +82,8 @@ func (w *Writer) point(ctx context.Context, tag, rev string) error {
 	if have == nil {
 		return refused("the tag has no injector")
 	}
-	if o := ownerOf(have); o.Kind != mesh.OwnerNone && o.Kind != mesh.OwnerIstioctl {
-		return refused("its injector %s belongs to %s %s, whose next sync would move it back: move it there", have.Name, o.Kind, o.Name)
+	if err := w.ours(ctx, have); err != nil {
+		return err
 	}
 	return w.updateInjector(ctx, have.Name, func(c *mwc) bool {
 		if pointsTo(c, rev, to) {
@@ -94,6 +95,28 @@ func (w *Writer) point(ctx context.Context, tag, rev string) error {
 		}
 		return true
 	})
+}
+
+// ours refuses a tag's injector that another tool would write back. istioctl
+// copies Helm's marks from the revision's own injector onto its tags (R§2.2), so
+// that a release's manifest says whether it holds it, and not the marks.
+func (w *Writer) ours(ctx context.Context, have *mwc) error {
+	o := ownerOf(have)
+	switch o.Kind {
+	case mesh.OwnerNone, mesh.OwnerIstioctl:
+		return nil
+	case mesh.OwnerHelm:
+		namespace, name, _ := strings.Cut(o.Name, "/")
+		objects, err := w.releases.Objects(ctx, namespace, name)
+		if err != nil {
+			return fmt.Errorf("reading what release %s holds: %w", o.Name, err)
+		}
+		if !slices.ContainsFunc(objects, func(h mesh.Object) bool { return h.Kind == "MutatingWebhookConfiguration" && h.Name == have.Name }) {
+			return nil
+		}
+	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail:
+	}
+	return refused("its injector %s belongs to %s %s, whose next sync would write it back: change it there", have.Name, o.Kind, o.Name)
 }
 
 // target is what a revision's own injector calls, once it has a CA bundle. It is

@@ -30,7 +30,7 @@ func (s Snapshot) Tags() []Tag {
 		}
 		t := tags[in.Tag]
 		split := t.Injector != "" && t.Revision != in.Revision
-		tags[in.Tag] = Tag{Name: in.Tag, Revision: in.Revision, Injector: in.Name, Owner: in.Owner, Split: split || calls(in, s)}
+		tags[in.Tag] = Tag{Name: in.Tag, Revision: in.Revision, Injector: in.Name, Owner: s.tagOwner(in), Split: split || calls(in, s)}
 	}
 	for _, svc := range s.TagServices {
 		t, ok := tags[svc.Tag]
@@ -56,6 +56,35 @@ func (s Snapshot) Tags() []Tag {
 		}
 		return 1
 	})
+}
+
+// tagOwner is who a tag's injector belongs to. istioctl copies the marks of the
+// revision's own injector onto the tags it sets, Helm's among them (R§2.2): a tag
+// is Helm's only if its release renders it.
+func (s Snapshot) tagOwner(in Injector) Owner {
+	r, ok := s.Release(in.Owner)
+	if !ok || r.rendersTag(in.Tag) {
+		return in.Owner
+	}
+	return Owner{Kind: OwnerNone}
+}
+
+// rendersTag says whether the release's values ask for the tag.
+func (r Release) rendersTag(tag string) bool {
+	pilot, _ := r.Values["pilot"].(map[string]any)
+	for _, v := range []any{r.Values["revisionTags"], pilot["revisionTags"]} {
+		switch tags := v.(type) {
+		case []any:
+			if slices.Contains(tags, any(tag)) {
+				return true
+			}
+		case []string:
+			if slices.Contains(tags, tag) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // calls says whether an entry of a tag's injector calls another revision's

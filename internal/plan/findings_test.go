@@ -61,7 +61,7 @@ func TestFindings(t *testing.T) {
 		}), probed(), "SRN1023", plan.Warning, "release istio-system/istiod"},
 		{"S-15: values of the request", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) { r.Values = map[string]any{"revision": "x"} }), "SRN1023", plan.Warning, "request"},
 		{"S-45: revisionTags in the values", change(func(s *mesh.Snapshot) { release(s, "istiod").Values = map[string]any{"revisionTags": []any{"prod"}} }), probed(), "SRN1024", plan.Mandatory, "release istio-system/istiod"},
-		{"S-45: a tag that Helm owns", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(tagOwner(mesh.Owner{Kind: mesh.OwnerHelm, Name: "istio-system/istiod"})), probed(), "SRN1024", plan.Mandatory, "tag prod"},
+		{"S-45: a tag that Helm owns", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(helmTag), probed(), "SRN1024", plan.Mandatory, "tag prod"},
 		{"S-45: a tag in Git", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(tagOwner(argo)), probed(), "SRN1025", plan.Mandatory, "tag prod"},
 		{"both labels", meshtest.Bookinfo("1.27.0").Namespace("two", mesh.InjectionLabel, "enabled", mesh.RevLabel, "default"), probed(), "SRN1030", plan.Warning, "namespace two"},
 		{"a label that names nothing", meshtest.Bookinfo("1.27.0").Namespace("lost", mesh.RevLabel, "nope"), probed(), "SRN1031", plan.Overridable, "namespace lost"},

@@ -46,7 +46,13 @@ func tagged(m *mesh.Snapshot, tag string) {
 	m.TagServices = append(m.TagServices, mesh.TagService{Name: mesh.TagServiceName(tag), Tag: tag, Revision: "1-29-1"})
 }
 
+// helmTag lets the release istiod own and render the tags.
 func helmTag(m *mesh.Snapshot) {
+	for i := range m.Releases {
+		if m.Releases[i].Name == "istiod" {
+			m.Releases[i].Values = map[string]any{"revisionTags": []any{"prod"}}
+		}
+	}
 	for i := range m.Injectors {
 		if m.Injectors[i].Tag != "" {
 			m.Injectors[i].Owner = mesh.Owner{Kind: mesh.OwnerHelm, Name: "istio-system/istiod"}
@@ -107,6 +113,13 @@ func TestOperations(t *testing.T) {
 		"a tag that Helm renders": {
 			canary().Tag("prod", "default").Change(helmTag), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
 			[]string{}, []string{"SRN1024 tag prod"},
+		},
+		"R§2.2 a tag with Helm's marks that istioctl copied": {
+			canary().Tag("prod", "default").Change(func(m *mesh.Snapshot) {
+				i := slices.IndexFunc(m.Injectors, func(in mesh.Injector) bool { return in.Tag == "prod" })
+				m.Injectors[i].Owner = mesh.Owner{Kind: mesh.OwnerHelm, Name: "istio-system/istiod"}
+			}),
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"}, []string{"move-tag prod -> 1-29-1 (asks)"}, nil,
 		},
 		"S-5 a managed Gateway rolls at once": {
 			canary().Namespace("shop").Tag("prod", "default").Change(func(m *mesh.Snapshot) {
