@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/user"
 	"runtime/debug"
-	"strings"
 	"sync"
 
 	"k8s.io/client-go/kubernetes"
@@ -93,14 +92,13 @@ func connections(ctx context.Context, t cli.Target) ([]xds.Answer, error) {
 	return g.Connections(ctx)
 }
 
-func admin(ctx context.Context, t cli.Target, pod, path string) ([]byte, error) {
+func admin(ctx context.Context, t cli.Target, at cli.Endpoint, path string) ([]byte, error) {
 	g, err := gatherer(t, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer g.Close()
-	namespace, name, _ := strings.Cut(pod, "/")
-	return g.Admin(ctx, namespace, name, path)
+	return g.Get(ctx, at.Namespace, at.Pod, at.Port, path)
 }
 
 // drivers starts the prober, if the plan has one, and what carries out deeds.

@@ -14,8 +14,13 @@ import (
 
 // readFile reads a file, or standard input for "-".
 func readFile(name string, c *cobra.Command) ([]byte, error) {
+	return readInput(name, c.InOrStdin())
+}
+
+// readInput is readFile where there is no command.
+func readInput(name string, in io.Reader) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(c.InOrStdin())
+		return io.ReadAll(in)
 	}
 	return os.ReadFile(name) //nolint:gosec // the user names the file
 }

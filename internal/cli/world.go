@@ -22,8 +22,8 @@ type World struct {
 	Proxies func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
 	// Connections is the same for people: all of it, and those that did not answer.
 	Connections func(context.Context, Target) ([]xds.Answer, error)
-	// Admin asks the Envoy of a pod, namespace/name, for a path of its admin port.
-	Admin   func(ctx context.Context, t Target, pod, path string) ([]byte, error)
+	// Admin asks the Envoy of a pod for a path of its admin port.
+	Admin   func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
 	Lacks   func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
 	// Manifest is what a step would make, as YAML; server has the API server accept it too.
@@ -36,6 +36,12 @@ type World struct {
 	Wait    func(context.Context, time.Duration) error // nil once the time has passed
 	Who     func() string                              // who types, for the record
 	Version string                                     // serin's own
+}
+
+// Endpoint is a port of a pod.
+type Endpoint struct {
+	Namespace, Pod string
+	Port           int
 }
 
 // Drivers are what only a process that drives a run has. Close ends them, the

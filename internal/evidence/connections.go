@@ -47,16 +47,13 @@ func (g *Gatherer) connections(ctx context.Context, pod corev1.Pod) xds.Answer {
 	return a
 }
 
-// Envoy's admin port, and the most that serin reads of one answer: a config dump
-// of a mesh with thousands of Services has some hundred MB.
-const (
-	adminPort  = 15000
-	adminLimit = 1 << 30
-)
+// answerLimit is the most that serin reads of one answer: a config dump of a mesh
+// with thousands of Services has some hundred MB.
+const answerLimit = 1 << 30
 
-// Admin asks the Envoy of a pod, over a port-forward, for a path of its admin port.
-func (g *Gatherer) Admin(ctx context.Context, namespace, pod, path string) ([]byte, error) {
-	return fetch(ctx, g.pods, address(namespace, pod, adminPort, path), func(body io.Reader) ([]byte, error) {
-		return io.ReadAll(io.LimitReader(body, adminLimit))
+// Get asks a port of a pod for a path, over a port-forward.
+func (g *Gatherer) Get(ctx context.Context, namespace, pod string, port int, path string) ([]byte, error) {
+	return fetch(ctx, g.pods, address(namespace, pod, port, path), func(body io.Reader) ([]byte, error) {
+		return io.ReadAll(io.LimitReader(body, answerLimit))
 	})
 }

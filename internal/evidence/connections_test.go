@@ -56,14 +56,14 @@ func TestConnections_withoutAnIstiodIsAnError(t *testing.T) {
 	}
 }
 
-func TestAdmin_asksTheEnvoyOfAPod(t *testing.T) {
+func TestGet_asksAPortOfAPod(t *testing.T) {
 	w := newWorld()
 	w.listen(t, "shop/cart-0:15000", says(`{"configs":[]}`))
-	got, err := w.gatherer().Admin(t.Context(), "shop", "cart-0", "/config_dump?mask=bootstrap")
+	got, err := w.gatherer().Get(t.Context(), "shop", "cart-0", 15000, "/config_dump?mask=bootstrap")
 	if err != nil || string(got) != `{"configs":[]}` {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if _, err := w.gatherer().Admin(t.Context(), "shop", "gone", "/clusters"); err == nil {
+	if _, err := w.gatherer().Get(t.Context(), "shop", "gone", 15000, "/clusters"); err == nil {
 		t.Error("a pod that refuses is no error")
 	}
 }

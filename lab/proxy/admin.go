@@ -6,9 +6,14 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -38,6 +43,8 @@ func (p *Proxy) admin() http.Handler {
 	return mux
 }
 
+// configDump is /config_dump. As Envoy's, it leaves the endpoints out unless they
+// are asked for, and with mask gives the named fields only.
 func (p *Proxy) configDump(w http.ResponseWriter, r *http.Request) {
 	s := p.state.Load()
 	clusters, listeners, routes, endpoints := &adminv3.ClustersConfigDump{}, &adminv3.ListenersConfigDump{}, &adminv3.RoutesConfigDump{}, &adminv3.EndpointsConfigDump{}
@@ -55,14 +62,19 @@ func (p *Proxy) configDump(w http.ResponseWriter, r *http.Request) {
 	for _, n := range slices.Sorted(maps.Keys(s.endpoints)) {
 		endpoints.DynamicEndpointConfigs = append(endpoints.DynamicEndpointConfigs, &adminv3.EndpointsConfigDump_DynamicEndpointConfig{EndpointConfig: pack(s.endpoints[n])})
 	}
-	parts := []proto.Message{&adminv3.BootstrapConfigDump{Bootstrap: &bootstrap.Bootstrap{Node: p.node()}}, clusters}
+	xds := xdsCluster()
+	clusters.StaticClusters = []*adminv3.ClustersConfigDump_StaticCluster{{Cluster: pack(xds)}}
+	boot := &bootstrap.Bootstrap{Node: p.node(), StaticResources: &bootstrap.Bootstrap_StaticResources{Clusters: []*cluster.Cluster{xds}}}
+	parts := []proto.Message{&adminv3.BootstrapConfigDump{Bootstrap: boot}, clusters}
 	if r.URL.Query().Has("include_eds") {
 		parts = append(parts, endpoints)
 	}
-	parts = append(parts, listeners, routes)
+	parts = append(parts, listeners, routes, p.secrets())
 	dump := &adminv3.ConfigDump{}
 	for _, m := range parts {
-		dump.Configs = append(dump.Configs, pack(m))
+		if masked(m, r.URL.Query().Get("mask")) {
+			dump.Configs = append(dump.Configs, pack(m))
+		}
 	}
 	b, err := protojson.MarshalOptions{Multiline: true, Indent: " ", Resolver: lenient{protoregistry.GlobalTypes}}.Marshal(dump)
 	if err != nil {
@@ -73,15 +85,91 @@ func (p *Proxy) configDump(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b)
 }
 
-// clusterDump lists clusters and their endpoints as Envoy's text format does.
-func (p *Proxy) clusterDump(w http.ResponseWriter, _ *http.Request) {
+// masked clears the fields of a part that a mask does not name, and says whether
+// anything of it is wanted. Envoy's masks name fields of any part.
+func masked(m proto.Message, mask string) bool {
+	if mask == "" {
+		return true
+	}
+	wanted, found := strings.Split(mask, ","), false
+	fields := m.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		if f := fields.Get(i); slices.Contains(wanted, string(f.Name())) {
+			found = true
+		} else {
+			m.ProtoReflect().Clear(f)
+		}
+	}
+	return found
+}
+
+// xdsPath is the agent's socket, which the bootstrap of every release since 1.8 leads to.
+const xdsPath = "./etc/istio/proxy/XDS"
+
+// xdsCluster is the static cluster that leads to istiod by way of the agent.
+func xdsCluster() *cluster.Cluster {
+	return &cluster.Cluster{
+		Name:                 "xds-grpc",
+		ClusterDiscoveryType: &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
+		LoadAssignment:       &endpoint.ClusterLoadAssignment{ClusterName: "xds-grpc", Endpoints: []*endpoint.LocalityLbEndpoints{{LbEndpoints: []*endpoint.LbEndpoint{at(pipe(xdsPath))}}}},
+	}
+}
+
+func pipe(path string) *core.Address {
+	return &core.Address{Address: &core.Address_Pipe{Pipe: &core.Pipe{Path: path}}}
+}
+
+func at(a *core.Address) *endpoint.LbEndpoint {
+	return &endpoint.LbEndpoint{HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{Address: a}}}
+}
+
+// secrets is the mesh's root, the one certificate that the lab's proxies use.
+func (p *Proxy) secrets() *adminv3.SecretsConfigDump {
+	root := &tls.Secret{Name: "ROOTCA", Type: &tls.Secret_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
+		TrustedCa: &core.DataSource{Specifier: &core.DataSource_InlineBytes{InlineBytes: p.cfg.RootCA()}},
+	}}}
+	return &adminv3.SecretsConfigDump{DynamicActiveSecrets: []*adminv3.SecretsConfigDump_DynamicSecret{{Name: "ROOTCA", Secret: pack(root)}}}
+}
+
+// clusterDump lists clusters and their endpoints as Envoy does: as lines, or with
+// format=json as a document.
+func (p *Proxy) clusterDump(w http.ResponseWriter, r *http.Request) {
 	s := p.state.Load()
-	for _, n := range slices.Sorted(maps.Keys(s.endpoints)) {
-		for _, loc := range s.endpoints[n].GetEndpoints() {
+	doc := &adminv3.Clusters{}
+	xds := xdsCluster()
+	for _, n := range append(slices.Sorted(maps.Keys(s.clusters)), xds.GetName()) {
+		c, added := s.clusters[n], true
+		if n == xds.GetName() {
+			c, added = xds, false
+		}
+		status := &adminv3.ClusterStatus{Name: n, AddedViaApi: added, EdsServiceName: c.GetEdsClusterConfig().GetServiceName()}
+		for _, loc := range s.assigned(c).GetEndpoints() {
 			for _, e := range loc.GetLbEndpoints() {
-				a := e.GetEndpoint().GetAddress().GetSocketAddress()
-				fmt.Fprintf(w, "%s::%s:%d::health_flags::healthy\n", n, a.GetAddress(), a.GetPortValue())
+				health := e.GetHealthStatus()
+				if health == core.HealthStatus_UNKNOWN { // what was not said otherwise is healthy to Envoy
+					health = core.HealthStatus_HEALTHY
+				}
+				status.HostStatuses = append(status.HostStatuses, &adminv3.HostStatus{
+					Address: e.GetEndpoint().GetAddress(), HealthStatus: &adminv3.HostHealthStatus{EdsHealthStatus: health}, Weight: max(1, e.GetLoadBalancingWeight().GetValue()),
+				})
 			}
+		}
+		doc.ClusterStatuses = append(doc.ClusterStatuses, status)
+	}
+	if r.URL.Query().Get("format") == "json" {
+		b, err := protojson.Marshal(doc)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(b)
+		return
+	}
+	for _, c := range doc.GetClusterStatuses() {
+		for _, h := range c.GetHostStatuses() {
+			a := h.GetAddress().GetSocketAddress()
+			fmt.Fprintf(w, "%s::%s:%d::health_flags::%s\n", c.GetName(), a.GetAddress(), a.GetPortValue(), strings.ToLower(h.GetHealthStatus().GetEdsHealthStatus().String()))
 		}
 	}
 }

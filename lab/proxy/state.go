@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -146,20 +147,21 @@ func (s *state) rdsNames() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// assigned are the endpoints of a cluster: its own, or those that EDS has for it.
+func (s *state) assigned(c *cluster.Cluster) *endpoint.ClusterLoadAssignment {
+	if c.GetType() != cluster.Cluster_EDS {
+		return c.GetLoadAssignment()
+	}
+	return s.endpoints[cmp.Or(c.GetEdsClusterConfig().GetServiceName(), c.GetName())]
+}
+
 // pick chooses an endpoint of a cluster that is not in tried; ok is false when there is none.
 func (s *state) pick(name string, tried map[string]bool) (string, bool) {
 	c := s.clusters[name]
 	if c == nil {
 		return "", false
 	}
-	la := c.GetLoadAssignment()
-	if c.GetType() == cluster.Cluster_EDS {
-		n := c.GetEdsClusterConfig().GetServiceName()
-		if n == "" {
-			n = name
-		}
-		la = s.endpoints[n]
-	}
+	la := s.assigned(c)
 	var all, fresh []string
 	for _, loc := range la.GetEndpoints() {
 		for _, e := range loc.GetLbEndpoints() {

@@ -43,7 +43,7 @@ func (w world) connection(p mesh.Pod) xds.Connection {
 }
 
 // admin answers for the admin port of every proxy.
-func (w world) admin(_ context.Context, _ cli.Target, _, path string) ([]byte, error) {
+func (w world) admin(_ context.Context, _ cli.Target, _ cli.Endpoint, path string) ([]byte, error) {
 	file, _, _ := strings.Cut(path, "?")
 	if text := w.read("envoy" + file); text != "" {
 		return []byte(text), nil

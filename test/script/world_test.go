@@ -37,7 +37,7 @@ import (
 //	silent      the istiod, by its revision, that does not answer
 //	lost        the pod that no istiod knows
 //	refuses     the pod that has refused its routes
-//	envoy/PATH  what a proxy's admin port answers
+//	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
 // killed is the exit code of a process that died.
