@@ -154,12 +154,12 @@ func writer(t cli.Target, p plan.Plan) (*cluster.Writer, error) {
 	return cluster.NewWriter(cfg, t.IstioNamespace, istio.NewHelm(cfg, istio.NewCharts(p.Request.Charts)), r)
 }
 
-func manifest(ctx context.Context, t cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot, server bool) ([]byte, error) {
-	w, err := writer(t, p)
+func manifest(ctx context.Context, t cli.Target, r cli.Rendering) ([]byte, error) {
+	w, err := writer(t, r.Plan)
 	if err != nil {
 		return nil, err
 	}
-	return w.Manifest(ctx, st, p, before, server)
+	return w.Manifest(ctx, r.Step, r.Plan, r.Before, r.Server)
 }
 
 func carried(t cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error) {

@@ -78,8 +78,10 @@ func Doing(k plan.Kind) []Rule {
 		return []Rule{{core, []string{"namespaces"}, []string{"patch"}}}
 	case plan.FirstPods, plan.Restart:
 		return []Rule{{apps, []string{"daemonsets", "deployments", "statefulsets"}, []string{"patch"}}}
-	case plan.MoveTag:
+	case plan.MoveTag, plan.SetTag, plan.RemoveTag:
 		return slices.Concat(webhooks(), release())
+	case plan.InstallChart, plan.RemoveChart:
+		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
 	}
 	return nil
 }
@@ -114,9 +116,9 @@ func Needs(p plan.Plan) []Rule {
 	return merged(all)
 }
 
-// Everything is what every plan may need.
+// Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
-	all := slices.Concat(Looking(), Driving())
+	all := slices.Concat(Looking(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
 	for _, k := range plan.Kinds() {
 		all = append(all, Doing(k)...)
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
@@ -99,11 +98,7 @@ func (a *app) applyPlan(ctx context.Context, pl plan.Plan, req applyRequest) err
 	if !view.Open(r) {
 		return a.say(exitOK, "run %s has carried this plan out already. Next: serin report", r.ID)
 	}
-	lacks, err := a.world.Lacks(ctx, a.target, access.Needs(pl))
-	if err != nil {
-		return err
-	}
-	if err := refuseLacking(lacks); err != nil {
+	if err := a.permitted(ctx, pl); err != nil {
 		return err
 	}
 	release, err := a.acquire(ctx, j)

@@ -130,27 +130,20 @@ func (a *app) installing(c *cobra.Command, args []string, f installFlags, o plan
 
 // rendered shows what an install would make, and makes nothing.
 func (a *app) rendered(ctx context.Context, o operation, f installFlags) error {
-	pl, s, err := a.planned(ctx, o.request)
+	pl, s, err := a.planned(ctx, o.request, o.namespace...)
 	if err != nil {
 		return err
 	}
-	if making := a.missing(s, o.namespace); len(making) > 0 {
-		s = with(s, making)
-		pl = plan.Build(s, o.request)
-	}
 	if f.out == string(view.Text) {
 		err = a.show(pl, s, o)
-	} else if blocked, _ := view.Blocking(pl.Findings); blocked > 0 {
-		if err := view.Findings(a.io.ErrOut, pl.Findings); err != nil {
-			return err
-		}
-		err = exit{code: exitRefused}
+	} else {
+		err = a.refuseBlocked(pl)
 	}
 	if err != nil || f.out == string(view.Text) && f.dry == dryClient {
 		return err
 	}
 	for _, st := range pl.Steps {
-		b, err := a.world.Manifest(ctx, a.target, pl, st, s, f.dry == dryServer)
+		b, err := a.world.Manifest(ctx, a.target, Rendering{pl, st, s, f.dry == dryServer})
 		if err != nil {
 			return err
 		}
@@ -164,6 +157,17 @@ func (a *app) rendered(ctx context.Context, o operation, f installFlags) error {
 		}
 	}
 	return nil
+}
+
+// refuseBlocked leaves the output to the manifests: what is in the way goes to stderr.
+func (a *app) refuseBlocked(pl plan.Plan) error {
+	if blocked, _ := view.Blocking(pl.Findings); blocked == 0 {
+		return nil
+	}
+	if err := view.Findings(a.io.ErrOut, pl.Findings); err != nil {
+		return err
+	}
+	return exit{code: exitRefused}
 }
 
 // carriedOver shows the values of a new revision against those of the old one (S-15).

@@ -81,7 +81,7 @@ type operation struct {
 	request   plan.Request
 	flags     operationFlags
 	again     string   // the command line that goes on
-	namespace []string // to make first
+	namespace []string // to make first, where they are not there
 	shown     func(plan.Plan, mesh.Snapshot) error
 }
 
@@ -100,14 +100,9 @@ func (a *app) operate(ctx context.Context, o operation) error {
 	if err != nil {
 		return err
 	}
-	pl, s, err := a.planned(ctx, o.request)
+	pl, s, err := a.planned(ctx, o.request, o.namespace...)
 	if err != nil {
 		return err
-	}
-	making := a.missing(s, o.namespace)
-	if len(making) > 0 { // what is planned is planned as if they were there
-		s = with(s, making)
-		pl = plan.Build(s, o.request)
 	}
 	if o.flags.dryRun && o.flags.out != "" && o.flags.out != string(view.Text) {
 		return a.encodePlan(pl, o.flags.out)
@@ -117,26 +112,33 @@ func (a *app) operate(ctx context.Context, o operation) error {
 		return err
 	}
 	if going == nil {
-		if err := a.show(pl, s, o); err != nil {
-			return err
-		}
-		if o.flags.dryRun || len(pl.Steps) == 0 {
-			return nil
-		}
-		if err := a.agree(pl, o); err != nil {
+		if yes, err := a.wanted(ctx, pl, s, o); err != nil || !yes {
 			return err
 		}
 	}
-	if len(making) > 0 {
-		if err := a.world.CreateNamespaces(ctx, a.target, making); err != nil {
-			return err
-		}
+	if err := a.world.CreateNamespaces(ctx, a.target, o.namespace); err != nil {
+		return err
 	}
 	return a.carryOut(ctx, j, pl, o)
 }
 
-// planned looks at the mesh and plans.
-func (a *app) planned(ctx context.Context, r plan.Request) (plan.Plan, mesh.Snapshot, error) {
+// wanted shows the plan, and says whether it is to be carried out: there is
+// something to do, the user may do it, and a person agreed.
+func (a *app) wanted(ctx context.Context, pl plan.Plan, s mesh.Snapshot, o operation) (bool, error) {
+	if err := a.show(pl, s, o); err != nil {
+		return false, err
+	}
+	if o.flags.dryRun || len(pl.Steps) == 0 {
+		return false, nil
+	}
+	if err := a.permitted(ctx, pl); err != nil {
+		return false, err
+	}
+	return true, a.agree(pl, o)
+}
+
+// planned looks at the mesh and plans, as if the namespaces to make were there.
+func (a *app) planned(ctx context.Context, r plan.Request, making ...string) (plan.Plan, mesh.Snapshot, error) {
 	reader, err := a.world.Reader(a.target)
 	if err != nil {
 		return plan.Plan{}, mesh.Snapshot{}, err
@@ -145,24 +147,17 @@ func (a *app) planned(ctx context.Context, r plan.Request) (plan.Plan, mesh.Snap
 	if err != nil {
 		return plan.Plan{}, s, fmt.Errorf("looking at the mesh: %w", err)
 	}
+	s = with(s, making)
 	return plan.Build(s, r), s, nil
 }
 
-// missing are the namespaces that are not there.
-func (*app) missing(s mesh.Snapshot, names []string) []string {
-	var out []string
-	for _, n := range names {
-		if _, ok := s.Namespace(n); !ok && !slices.Contains(out, n) {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// with is the mesh with namespaces that are not there yet.
+// with is the mesh with these namespaces, where they are not there yet.
 func with(s mesh.Snapshot, making []string) mesh.Snapshot {
 	s = s.Clone()
 	for _, ns := range making {
+		if _, there := s.Namespace(ns); there {
+			continue
+		}
 		s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: ns, Labels: map[string]string{"kubernetes.io/metadata.name": ns}, Owner: mesh.Owner{Kind: mesh.OwnerNone}})
 	}
 	slices.SortFunc(s.Namespaces, func(x, y mesh.Namespace) int { return strings.Compare(x.Name, y.Name) })

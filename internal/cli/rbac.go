@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/access"
+	"github.com/serin-mesh/serin/internal/plan"
 )
 
 func (a *app) rbac() *cobra.Command {
@@ -48,6 +50,15 @@ func clusterRole(name string, rules []access.Rule) map[string]any {
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
 		"metadata": map[string]any{"name": name}, "rules": out,
 	}
+}
+
+// permitted refuses a plan that the user may not carry out, before it is begun.
+func (a *app) permitted(ctx context.Context, pl plan.Plan) error {
+	lacks, err := a.world.Lacks(ctx, a.target, access.Needs(pl))
+	if err != nil {
+		return err
+	}
+	return refuseLacking(lacks)
 }
 
 // refuseLacking refuses a plan that the user may not carry out to its end.

@@ -194,7 +194,7 @@ func (a *app) generate(ctx context.Context, o plan.Operation) error {
 		return refused("revision %s: no control plane has this name; there are %s\n  remedy: name one that is there", o.Revision, strings.Join(s.Revisions(), ", "))
 	}
 	st := plan.Step{Kind: plan.SetTag, Tag: o.Tags[0], From: o.Revision, To: o.Revision, Version: v.Version, Injector: o.WebhookName, Auto: o.AutoInject}
-	b, err := a.world.Manifest(ctx, a.target, plan.Plan{}, st, s, false)
+	b, err := a.world.Manifest(ctx, a.target, Rendering{Step: st, Before: s})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,14 @@ import (
 	"github.com/serin-mesh/serin/internal/xds"
 )
 
+// Rendering asks what a step would make.
+type Rendering struct {
+	Plan   plan.Plan
+	Step   plan.Step
+	Before mesh.Snapshot
+	Server bool // the API server is asked too whether it would accept it
+}
+
 // World is everything outside the process, as constructors: nothing is reached
 // before a command needs it, and planning is never given more than a Reader.
 // cmd/serin fills it with the adapters, the scripts with a mesh in memory.
@@ -23,11 +31,10 @@ type World struct {
 	// Connections is the same for people: all of it, and those that did not answer.
 	Connections func(context.Context, Target) ([]xds.Answer, error)
 	// Admin asks the Envoy of a pod for a path of its admin port.
-	Admin   func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
-	Lacks   func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
-	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
-	// Manifest is what a step would make, as YAML; server has the API server accept it too.
-	Manifest func(ctx context.Context, t Target, p plan.Plan, st plan.Step, before mesh.Snapshot, server bool) ([]byte, error)
+	Admin    func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
+	Lacks    func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
+	Drivers  func(context.Context, Target, plan.Plan) (Drivers, error)
+	Manifest func(context.Context, Target, Rendering) ([]byte, error) // as YAML
 	// Carried is the release that a step would install, secrets masked.
 	Carried          func(t Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error)
 	CreateNamespaces func(ctx context.Context, t Target, names []string) error

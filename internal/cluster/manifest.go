@@ -98,6 +98,9 @@ func (w *Writer) defaultParts(ctx context.Context, st plan.Step) ([]any, error) 
 
 // CreateNamespace makes a namespace unless it is there.
 func (w *Writer) CreateNamespace(ctx context.Context, name string) error {
+	if _, err := w.Kube.CoreV1().Namespaces().Get(ctx, name, reading()); err == nil {
+		return nil // creating what is there may be forbidden
+	}
 	_, err := w.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, creating())
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return asking("create", "namespaces "+name, err)

@@ -81,6 +81,7 @@ func TestTagOperations_thereAndBack(t *testing.T) {
 	}{
 		"S-2 a new tag has all its parts": {
 			nil, tagOp(plan.TagSet, "prod", "1-29-1"), func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
 				whole(t, s, "prod", "1-29-1")
 				if len(s.TagServices) != 1 {
 					t.Errorf("from 1.28 on a tag has a Service: %v", s.TagServices)
@@ -89,6 +90,7 @@ func TestTagOperations_thereAndBack(t *testing.T) {
 		},
 		"of a release before 1.28 it has no Service": {
 			nil, tagOp(plan.TagSet, "prod", "default"), func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
 				whole(t, s, "prod", "default")
 				if len(s.TagServices) != 0 {
 					t.Error(s.TagServices)
@@ -96,11 +98,16 @@ func TestTagOperations_thereAndBack(t *testing.T) {
 			},
 		},
 		"S-2 one that moves takes all parts along": {
-			[]plan.Request{tagOp(plan.TagSet, "prod", "default")}, tagOp(plan.TagSet, "prod", "1-29-1"),
-			func(t *testing.T, s mesh.Snapshot) { whole(t, s, "prod", "1-29-1") },
+			[]plan.Request{tagOp(plan.TagSet, "prod", "default")},
+			tagOp(plan.TagSet, "prod", "1-29-1"),
+			func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
+				whole(t, s, "prod", "1-29-1")
+			},
 		},
 		"S-1 S-3 the default, its validator and base release": {
 			nil, tagOp(plan.TagSet, "default", "1-29-1"), func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
 				whole(t, s, "default", "1-29-1")
 				if v, _ := s.DefaultValidator(); v.Revision != "1-29-1" {
 					t.Errorf("validator: %+v", v)
@@ -112,6 +119,7 @@ func TestTagOperations_thereAndBack(t *testing.T) {
 		},
 		"a tag that goes": {
 			[]plan.Request{tagOp(plan.TagSet, "prod", "1-29-1")}, tagOp(plan.TagRemove, "prod", ""), func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
 				if len(s.Tags()) != 0 {
 					t.Error(s.Tags())
 				}
@@ -119,6 +127,7 @@ func TestTagOperations_thereAndBack(t *testing.T) {
 		},
 		"S-1 the default tag gives back to the unrevisioned injector": {
 			[]plan.Request{tagOp(plan.TagSet, "default", "default")}, tagOp(plan.TagRemove, "default", ""), func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
 				if i := s.Injection(map[string]string{mesh.InjectionLabel: "enabled"}, nil); i.Revision != "default" || i.Tag != "" || i.Conflict {
 					t.Errorf("the next pod: %+v", i)
 				}

@@ -99,12 +99,35 @@ func (w *Writer) restoreTag(ctx context.Context, st plan.Step, before mesh.Snaps
 }
 
 func (w *Writer) restoreParts(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
-	have, err := w.tagInjector(ctx, st.Tag)
-	if err != nil {
+	if err := w.restoreInjector(ctx, st.Tag, before); err != nil {
+		return err
+	}
+	for _, svc := range before.TagServices {
+		if svc.Tag == st.Tag {
+			if err := w.tagService(ctx, st.Tag, svc.Revision, st.Version); err != nil {
+				return err
+			}
+		}
+	}
+	if err := w.restoreValidators(ctx, st.Tag, before); err != nil {
 		return err
 	}
 	for _, in := range before.Injectors {
-		if in.Tag != st.Tag || have != nil {
+		if in.Tag == "" && in.Revision == mesh.DefaultRevision && in.IsOff() && standsIn(st) {
+			return w.unrevisionedOff(ctx)
+		}
+	}
+	return nil
+}
+
+// restoreInjector makes the tag's injector again, unless there is one.
+func (w *Writer) restoreInjector(ctx context.Context, tag string, before mesh.Snapshot) error {
+	have, err := w.tagInjector(ctx, tag)
+	if err != nil || have != nil {
+		return err
+	}
+	for _, in := range before.Injectors {
+		if in.Tag != tag {
 			continue
 		}
 		to, err := w.target(ctx, in.Revision)
@@ -123,28 +146,21 @@ func (w *Writer) restoreParts(ctx context.Context, st plan.Step, before mesh.Sna
 			return asking("create", "mutatingwebhookconfigurations", err)
 		}
 	}
-	for _, svc := range before.TagServices {
-		if svc.Tag == st.Tag {
-			if err := w.tagService(ctx, st.Tag, svc.Revision, st.Version); err != nil {
-				return err
-			}
-		}
-	}
+	return nil
+}
+
+// restoreValidators makes the tag's validators again.
+func (w *Writer) restoreValidators(ctx context.Context, tag string, before mesh.Snapshot) error {
 	for _, v := range before.Validators {
-		if v.Tag != st.Tag {
+		if v.Tag != tag {
 			continue
 		}
-		made, err := w.newValidator(ctx, st.Tag, v.Revision)
+		made, err := w.newValidator(ctx, tag, v.Revision)
 		if err != nil {
 			return err
 		}
 		if _, err := w.Kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, made, creating()); err != nil && !apierrors.IsAlreadyExists(err) {
 			return asking("create", "validatingwebhookconfigurations", err)
-		}
-	}
-	for _, in := range before.Injectors {
-		if in.Tag == "" && in.Revision == mesh.DefaultRevision && in.IsOff() && standsIn(st) {
-			return w.unrevisionedOff(ctx)
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ func WriterOf(c Clients, istioNamespace string, r Releases, o drive.Reader) *Wri
 }
 
 // Apply carries out a step. It is idempotent.
-func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
+func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
 	switch st.Kind {
 	case plan.PinDefault:
 		return w.pin(ctx, st, before)
@@ -96,7 +96,7 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 
 // Revert takes a step back. It is idempotent, and right also where the step was
 // carried out in part or not at all.
-func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
+func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
 	switch st.Kind {
 	case plan.PinDefault:
 		return w.unpin(ctx, st, before)

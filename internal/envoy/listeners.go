@@ -115,19 +115,19 @@ func addresses(l *listener.Listener) []string {
 func portOf(l *listener.Listener) uint32 { return l.GetAddress().GetSocketAddress().GetPortValue() }
 
 func typeOf(l *listener.Listener) string {
-	http, tcp := false, false
+	isHTTP, isTCP := false, false
 	for _, c := range chains(l) {
 		for _, f := range c.GetFilters() {
-			http = http || f.GetName() == httpFilter
-			tcp = tcp || f.GetName() == tcpFilter && !isBlackHole(f)
+			isHTTP = isHTTP || f.GetName() == httpFilter
+			isTCP = isTCP || f.GetName() == tcpFilter && !isBlackHole(f)
 		}
 	}
 	switch {
-	case http && tcp:
+	case isHTTP && isTCP:
 		return "HTTP+TCP"
-	case http:
+	case isHTTP:
 		return "HTTP"
-	case tcp:
+	case isTCP:
 		return "TCP"
 	}
 	return "UNKNOWN"

@@ -35,7 +35,7 @@ func (b *builder) installBase(o Operation) {
 	want := mesh.Release{Namespace: b.s.IstioNamespace, Name: cmp.Or(o.Name, "istio-base"), Chart: "base", Version: b.req.To, Values: b.req.Values}
 	base, ok := b.s.Base()
 	switch {
-	case ok && sameVersion(base.Version, want.Version) && encoded(orNone(base.Values)) == encoded(orNone(want.Values)) && base.Status == "deployed":
+	case ok && installed(base, want):
 		return
 	case ok:
 		b.find(codeTaken, Mandatory, "release "+base.Namespace+"/"+base.Name, "the base chart is installed, at "+base.Version+": its CRDs serve every revision", "serin plan upgrades it with the revision that needs it")
@@ -54,7 +54,13 @@ func (b *builder) judgeSplitDefault(want mesh.Release) {
 	}
 }
 
-func orNone(v map[string]any) map[string]any {
+// installed says whether a release is what is wanted already.
+func installed(is, want mesh.Release) bool {
+	return is.Chart == want.Chart && sameVersion(is.Version, want.Version) && is.Status == "deployed" &&
+		encoded(orNil(is.Values)) == encoded(orNil(want.Values))
+}
+
+func orNil(v map[string]any) map[string]any {
 	if len(v) == 0 {
 		return nil
 	}
@@ -65,6 +71,32 @@ func orNone(v map[string]any) map[string]any {
 // it: the default stays where it is, and gateways are not touched.
 func (b *builder) installIstiod(o Operation) {
 	b.to = cmp.Or(o.Revision, mesh.DefaultRevision)
+	if c, there := b.s.ControlPlane(b.to); there && sameVersion(c.Version, b.req.To) {
+		return
+	}
+	b.judgeInstall(o)
+	if b.blocked() {
+		return
+	}
+	if o.From != "" {
+		b.from = []string{o.From}
+	}
+	why := "the first control plane"
+	if len(b.s.ControlPlanes) > 0 {
+		why = "beside " + strings.Join(b.s.Revisions(), ", ") + ": nothing follows it yet; gateways stay as they are"
+		b.find(codeAlong, Info, "revision "+b.to, "it injects and validates; nothing follows it yet, gateways neither", "serin tag set TAG --revision "+b.to+", serin move NAMESPACE --to "+b.to)
+	}
+	n := b.add(Step{
+		Kind: InstallRevision, Target: mesh.IstiodName(b.to), From: o.From, To: b.to, Version: b.req.To, Namespace: b.s.IstioNamespace,
+		Why: why, Proof: []gate.Name{gate.ControlPlane}, Undo: Undo{What: "uninstall"},
+	})
+	if o.From == "" {
+		b.steps[n-1].Question.Istiods = 1 // the user's own values say how many
+	}
+}
+
+// judgeInstall finds what an install would take away from what is there.
+func (b *builder) judgeInstall(o Operation) {
 	object := "revision " + b.to
 	if b.to != mesh.DefaultRevision {
 		b.judgeTarget()
@@ -72,10 +104,7 @@ func (b *builder) installIstiod(o Operation) {
 		b.find(codeTaken, Mandatory, object, "the default tag leads to "+t.Revision+": an unrevisioned istiod's injector would take pods that follow it", "give the new one a name: --revision "+RevisionName(b.req.To))
 	}
 	c, there := b.s.ControlPlane(b.to)
-	switch {
-	case there && sameVersion(c.Version, b.req.To):
-		return
-	case there && b.to == mesh.DefaultRevision:
+	if there && b.to == mesh.DefaultRevision {
 		b.find(codeTaken, Mandatory, object, "it is there, at "+c.Version+": an upgrade in place has no way back", "install beside it: --revision "+RevisionName(b.req.To)+"; serin plan --to "+b.req.To+" does the whole")
 	}
 	b.judgeInstallBase()
@@ -86,6 +115,14 @@ func (b *builder) installIstiod(o Operation) {
 		b.find(codeCleaned, Warning, object, "it starts with the chart's own values and yours alone: mesh config and values of "+b.s.ControlPlanes[0].Revision+" are not carried over",
 			"carry them over: --from-revision "+b.s.ControlPlanes[0].Revision)
 	}
+	b.judgeGivenValues()
+	if !there {
+		b.judgeReleaseName()
+	}
+}
+
+// judgeGivenValues is about values of the user's own that name a revision.
+func (b *builder) judgeGivenValues() {
 	for _, path := range append([]string{"revision", "revisionTags", "defaultRevision"}, addresses()...) {
 		if value(b.req.Values, path) != nil {
 			b.find(codeCleaned, Warning, "request", "its value "+path+" names a revision or an istiod: make sure that it fits "+b.to, "")
@@ -94,28 +131,14 @@ func (b *builder) installIstiod(o Operation) {
 	if tags, _ := value(b.req.Values, "revisionTags").([]any); len(tags) > 0 {
 		b.find(codeHelmTag, Mandatory, "request", "its value revisionTags would let this release own tags: they cannot move to another one without a moment with none", "set them by themselves: serin tag set TAG --revision "+b.to)
 	}
+}
+
+// judgeReleaseName refuses the name of a release that is not the revision's.
+func (b *builder) judgeReleaseName() {
 	for _, r := range b.s.Releases {
-		if r.Namespace == b.s.IstioNamespace && r.Name == mesh.IstiodName(b.to) && r.Status == "deployed" && !there {
+		if r.Namespace == b.s.IstioNamespace && r.Name == mesh.IstiodName(b.to) && r.Status == "deployed" {
 			b.find(codeTaken, Mandatory, "release "+r.Namespace+"/"+r.Name, "Helm has a release of this name, of chart "+r.Chart, "uninstall it, or choose another name: --revision")
 		}
-	}
-	if b.blocked() {
-		return
-	}
-	if o.From != "" {
-		b.from = []string{o.From}
-	}
-	why := "the first control plane"
-	if len(b.s.ControlPlanes) > 0 {
-		why = "beside " + strings.Join(b.s.Revisions(), ", ") + ": nothing follows it yet; gateways stay as they are"
-		b.find(codeAlong, Info, object, "it injects and validates; nothing follows it yet, gateways neither", "serin tag set TAG --revision "+b.to+", serin move NAMESPACE --to "+b.to)
-	}
-	n := b.add(Step{
-		Kind: InstallRevision, Target: mesh.IstiodName(b.to), From: o.From, To: b.to, Version: b.req.To, Namespace: b.s.IstioNamespace,
-		Why: why, Proof: []gate.Name{gate.ControlPlane}, Undo: Undo{What: "uninstall"},
-	})
-	if o.From == "" {
-		b.steps[n-1].Question.Istiods = 1 // the user's own values say how many
 	}
 }
 
@@ -148,7 +171,7 @@ func (b *builder) judgeCarried(from string) {
 	object := "revision " + from
 	c, ok := b.s.ControlPlane(from)
 	if !ok {
-		b.find(codeNamesNoObject, Mandatory, object, "no control plane has this name; there are "+listOr(b.s.Revisions(), "none"), "name one that is there")
+		b.find(codeNamesNoObject, Mandatory, object, "no control plane has this name; there are "+oneOf(b.s.Revisions()), "name one that is there")
 		return
 	}
 	b.judgeOlder(c)
@@ -184,7 +207,7 @@ func (b *builder) installGateway(o Operation) {
 	want := mesh.Release{Namespace: o.Namespace, Name: o.Name, Chart: "gateway", Version: b.req.To, Values: b.req.Values}
 	object := "release " + want.Namespace + "/" + want.Name
 	if r, ok := b.s.Release(ownerOf(want)); ok {
-		if r.Chart == "gateway" && sameVersion(r.Version, want.Version) && encoded(orNone(r.Values)) == encoded(orNone(want.Values)) && r.Status == "deployed" {
+		if installed(r, want) {
 			return
 		}
 		b.find(codeTaken, Mandatory, object, "it is there: chart "+r.Chart+" "+r.Version+"; an install in its place would replace its pods while they serve", "choose another name")
@@ -192,6 +215,25 @@ func (b *builder) installGateway(o Operation) {
 	if w, ok := b.s.Workload(mesh.Ref{Kind: mesh.KindDeployment, Namespace: want.Namespace, Name: want.Name}); ok && w.Owner != ownerOf(want) {
 		b.find(codeTaken, Mandatory, "workload "+w.String(), "it is there, and no release of this name has made it", "choose another name")
 	}
+	i, ok := b.judgeGatewayInjection(want)
+	if !ok || !b.goTo(i.Revision) {
+		return
+	}
+	version := want.Version
+	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: want.Namespace, Name: want.Name}
+	n := b.lead(Step{
+		Kind: InstallChart, Target: want.Namespace + "/" + want.Name, To: i.Revision, Version: version, Namespace: want.Namespace, Release: &want,
+		Why: "injected by " + i.String(), Needs: []gate.Name{gate.ControlPlane}, Proof: []gate.Name{gate.RolledOut, gate.Proxies},
+		Question: gate.Question{Workloads: []mesh.Ref{ref}}, Undo: Undo{What: "uninstall"},
+	})
+	b.req.To = version
+	b.steps[n-1].Workloads = []mesh.Ref{ref}
+}
+
+// judgeGatewayInjection is who will inject a gateway's pods: it must be one, and
+// the one that its values name.
+func (b *builder) judgeGatewayInjection(want mesh.Release) (mesh.Injection, bool) {
+	object := "release " + want.Namespace + "/" + want.Name
 	ns, ok := b.s.Namespace(want.Namespace)
 	if !ok {
 		b.find(codeNamesNoObject, Mandatory, "namespace "+want.Namespace, "it is not there", "--create-namespace makes it")
@@ -205,21 +247,10 @@ func (b *builder) installGateway(o Operation) {
 	switch {
 	case i.None() || i.Conflict:
 		b.find(codeNamesNothing, Mandatory, object, "nobody, or not one alone, would inject its pods: they would start with the image \"auto\", which is none", "name a revision or a tag: --revision")
-		return
+		return i, false
 	case rev != "" && b.s.Resolve(rev) != i.Revision: // S-28
 		b.find(codeNamesNothing, Mandatory, object, "the labels of namespace "+ns.Name+" decide: "+i.String()+" would inject it, not "+rev, "use a namespace without "+mesh.RevLabel+" and "+mesh.InjectionLabel)
-		return
+		return i, false
 	}
-	if !b.goTo(i.Revision) {
-		return
-	}
-	version := want.Version
-	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: want.Namespace, Name: want.Name}
-	n := b.lead(Step{
-		Kind: InstallChart, Target: want.Namespace + "/" + want.Name, To: i.Revision, Version: version, Namespace: want.Namespace, Release: &want,
-		Why: "injected by " + i.String(), Needs: []gate.Name{gate.ControlPlane}, Proof: []gate.Name{gate.RolledOut, gate.Proxies},
-		Question: gate.Question{Workloads: []mesh.Ref{ref}}, Undo: Undo{What: "uninstall"},
-	})
-	b.req.To = version
-	b.steps[n-1].Workloads = []mesh.Ref{ref}
+	return i, true
 }

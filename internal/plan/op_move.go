@@ -14,7 +14,7 @@ import (
 func (b *builder) opMove(o Operation) {
 	rev := b.s.Resolve(o.To)
 	if rev == "" {
-		b.find(codeNamesNoObject, Mandatory, "request", "--to "+o.To+" names neither a tag nor a revision; there are "+listOr(slices.Concat(b.tagNames(), b.s.Revisions()), "none"), "serin tag list")
+		b.find(codeNamesNoObject, Mandatory, "request", "--to "+o.To+" names neither a tag nor a revision; there are "+oneOf(slices.Concat(b.tagNames(), b.s.Revisions())), "serin tag list")
 		rev = o.To
 	} else {
 		b.goTo(rev)
@@ -150,7 +150,7 @@ func namesWorkload(name string, w mesh.Workload) bool {
 // restartStale adds the restarts of workloads that run on another revision than
 // they would on the mesh as it will be, in waves by namespace and by where they
 // come from and go to, gateways apart. What cannot be restarted is listed.
-func (b *builder) restartStale(end mesh.Snapshot, match func(mesh.Workload) bool, undoFirst int, ask bool) { //nolint:revive // ask is the operation's
+func (b *builder) restartStale(end mesh.Snapshot, match func(mesh.Workload) bool, undoFirst int, ask bool) {
 	type group struct {
 		ns, from, to string
 		gateway      bool

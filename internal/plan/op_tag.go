@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,24 +23,22 @@ func (b *builder) opTagSet(o Operation) {
 	if !there || b.blocked() {
 		return
 	}
+	if exists && t.Revision == b.to {
+		if b.overlapped(tag) {
+			b.setTag(tag, b.to, o)
+		}
+		return
+	}
 	switch {
-	case exists && t.Revision == b.to && !b.overlapped(tag):
-		return
-	case exists && t.Revision == b.to:
-		b.setTag(tag, b.to, o)
-		return
 	case exists:
 		b.moveOne(t.Name, t.Revision)
-	case tag == mesh.DefaultTag && b.unrevisioned():
+	case b.overlapped(tag):
 		b.pinDefault()
 		if b.to != mesh.DefaultRevision {
 			b.moveOne(tag, mesh.DefaultRevision)
 		}
 	default:
 		b.setTag(tag, b.to, o)
-	}
-	if tag == mesh.DefaultTag && b.s.IstioNamespace != "istio-system" {
-		b.find(codeOtherSpace, Warning, "tag "+tag, "the mesh is outside istio-system: elections do not see this tag, so that it claims no locks (R§4)", "")
 	}
 	b.along(tag)
 }
@@ -155,16 +154,19 @@ func (b *builder) moveOne(tag, from string) {
 // along says what moves with the tag: which namespaces and workloads with their
 // next pods, and which managed Gateways roll at once (S-5).
 func (b *builder) along(tag string) {
+	if tag == mesh.DefaultTag && b.s.IstioNamespace != "istio-system" {
+		b.find(codeOtherSpace, Warning, "tag "+tag, "the mesh is outside istio-system: elections do not see this tag, so that it claims no locks (R§4)", "")
+	}
 	end := b.after()
-	namespaces, workloads, lost := b.changesOf(end)
-	for _, o := range lost {
+	moved := b.changesOf(end)
+	for _, o := range moved.lost {
 		b.find(codeFollowed, Mandatory, objectName(o), "nobody would inject its pods any more", "serin explains it: serin explain")
 	}
-	if len(namespaces) > 0 {
-		b.find(codeAlong, Info, "tag "+tag, "the next pods of "+count(len(namespaces), "namespace")+" come from "+b.to+": "+named(namespaces), "restart what is there: serin restart -n "+namespaces[0])
+	if len(moved.namespaces) > 0 {
+		b.find(codeAlong, Info, "tag "+tag, "the next pods of "+count(len(moved.namespaces), "namespace")+" come from "+b.to+": "+named(moved.namespaces), "restart what is there: serin restart -n "+moved.namespaces[0])
 	}
 	var own []string
-	for _, ref := range workloads {
+	for _, ref := range moved.workloads {
 		if ns, _ := b.s.Namespace(ref.Namespace); !ns.Labelled() {
 			own = append(own, ref.String())
 		}
@@ -193,35 +195,45 @@ func (b *builder) opTagRemove(o Operation) {
 	for _, tag := range o.Tags {
 		t, ok := b.s.Tag(tag)
 		if !ok {
-			b.find(codeNamesNoObject, Mandatory, "tag "+tag, "there is none of this name; there are "+listOr(b.tagNames(), "none"), "serin tag list")
+			b.find(codeNamesNoObject, Mandatory, "tag "+tag, "there is none of this name; there are "+oneOf(b.tagNames()), "serin tag list")
 			continue
 		}
 		b.judgeTagOwner(t)
-		st := Step{
-			Kind: RemoveTag, Target: tag, Tag: tag, From: t.Revision, To: t.Revision,
-			Why: "nothing follows it", Needs: []gate.Name{gate.Approval}, Undo: Undo{What: "make it again"},
-		}
-		if v, ok := b.s.DefaultValidator(); tag == mesh.DefaultTag && ok && v.Owner.Kind == mesh.OwnerHelm {
-			b.find(codeAlong, Info, "validator "+v.Name, "it stays: "+ownedBy(v.Owner), "")
-		}
-		if t.Revision == mesh.DefaultRevision && tag == mesh.DefaultTag {
-			st.Why = "the unrevisioned injector is switched on first, and takes over"
-			st.Question, st.Proof = b.asksOf(b.led(b.s, tag)), []gate.Name{gate.Injection}
-		}
-		if c, ok := b.s.ControlPlane(t.Revision); ok {
-			st.Version = c.Version
-		}
-		b.add(st)
+		b.removeTag(t)
 	}
+	b.judgeTagsGone()
+}
+
+func (b *builder) removeTag(t mesh.Tag) {
+	tag := t.Name
+	st := Step{
+		Kind: RemoveTag, Target: tag, Tag: tag, From: t.Revision, To: t.Revision,
+		Why: "nothing follows it", Needs: []gate.Name{gate.Approval}, Undo: Undo{What: "make it again"},
+	}
+	if v, ok := b.s.DefaultValidator(); tag == mesh.DefaultTag && ok && v.Owner.Kind == mesh.OwnerHelm {
+		b.find(codeAlong, Info, "validator "+v.Name, "it stays: "+ownedBy(v.Owner), "")
+	}
+	if t.Revision == mesh.DefaultRevision && tag == mesh.DefaultTag {
+		st.Why = "the unrevisioned injector is switched on first, and takes over"
+		st.Question, st.Proof = b.asksOf(b.led(b.s, tag)), []gate.Name{gate.Injection}
+	}
+	if c, ok := b.s.ControlPlane(t.Revision); ok {
+		st.Version = c.Version
+	}
+	b.add(st)
+}
+
+// judgeTagsGone finds what followed the tags that are removed.
+func (b *builder) judgeTagsGone() {
 	end := b.after()
-	namespaces, workloads, lost := b.changesOf(end)
-	for _, ns := range namespaces { // another injector would take over, and not the one that people chose
+	gone := b.changesOf(end)
+	for _, ns := range gone.namespaces { // another injector would take over, and not the one that people chose
 		b.find(codeFollowed, Mandatory, "namespace "+ns, "its next pods would come from another revision", "serin move "+ns+" --to REVISION")
 	}
-	for _, w := range workloads {
+	for _, w := range gone.workloads {
 		b.find(codeFollowed, Mandatory, "workload "+w.String(), "its next pods would come from another revision", "label its pods otherwise")
 	}
-	for _, o := range lost {
+	for _, o := range gone.lost {
 		remedy := "label its pods otherwise"
 		if o.Kind == "Namespace" {
 			remedy = "serin move " + o.Name + " --to REVISION"
@@ -245,27 +257,29 @@ func (b *builder) opTagRepair(o Operation) {
 	for _, tag := range tags {
 		t, ok := b.s.Tag(tag)
 		if !ok {
-			b.find(codeNamesNoObject, Mandatory, "tag "+tag, "there is none of this name; there are "+listOr(b.tagNames(), "none"), "serin tag list")
+			b.find(codeNamesNoObject, Mandatory, "tag "+tag, "there is none of this name; there are "+oneOf(b.tagNames()), "serin tag list")
 			continue
 		}
-		whole := !t.Split && t.Injector != "" && b.s.Serves(t.Revision) && !b.overlapped(tag)
-		if whole && (o.Revision == "" || o.Revision == t.Revision) {
-			continue
-		}
-		to := o.Revision
-		if to == "" {
-			to = t.Revision
-		}
-		if whole || to != t.Revision && b.s.Serves(t.Revision) && t.Injector != "" {
-			b.find(codeAlong, Info, "tag "+tag, "it moves from "+t.Revision+" to "+to+": the next pods of what follows it come from there", "")
-		}
-		b.judgeTagOwner(t)
-		if b.goTo(to) {
-			b.setTag(tag, to, o)
-		}
+		b.repairTag(t, o)
 	}
 	if !b.blocked() {
 		b.judgeManaged(b.after())
+	}
+}
+
+func (b *builder) repairTag(t mesh.Tag, o Operation) {
+	tag := t.Name
+	whole := !t.Split && t.Injector != "" && b.s.Serves(t.Revision) && !b.overlapped(tag)
+	to := cmp.Or(o.Revision, t.Revision)
+	if whole && to == t.Revision {
+		return
+	}
+	if whole || to != t.Revision && b.s.Serves(t.Revision) && t.Injector != "" {
+		b.find(codeAlong, Info, "tag "+tag, "it moves from "+t.Revision+" to "+to+": the next pods of what follows it come from there", "")
+	}
+	b.judgeTagOwner(t)
+	if b.goTo(to) {
+		b.setTag(tag, to, o)
 	}
 }
 

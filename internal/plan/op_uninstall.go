@@ -28,18 +28,7 @@ func (b *builder) uninstallRevision(rev string) {
 		b.find(codeNamesNoObject, Mandatory, object, b.noRevision(rev), "serin revisions")
 		return
 	}
-	switch {
-	case gitOps(c.Owner):
-		b.find(codeGitOpsPlane, Mandatory, object, ownedBy(c.Owner)+", which would make it again", "take it out there; serin verify tells when nothing relies on it")
-	case c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl:
-		b.find(codeNotHelm, Mandatory, object, "neither Helm nor istioctl says that it is theirs: what belongs to it is not known", "remove it with the tool that installed it")
-	}
-	if r, ok := b.s.Release(c.Owner); ok && r.Status != "deployed" {
-		b.find(codeRelease, Mandatory, "release "+r.Namespace+"/"+r.Name, "Helm says it is "+r.Status, "finish or roll back what was begun: helm -n "+r.Namespace+" history "+r.Name)
-	}
-	for _, ref := range b.s.References(rev) {
-		b.find(codeReferenced, Mandatory, objectName(ref), ref.Note, b.remedyFor(ref, rev))
-	}
+	b.judgeRemoval(c)
 	others := slices.DeleteFunc(b.s.Revisions(), func(o string) bool { return o == rev })
 	if len(others) == 0 {
 		b.find(codeAlong, Warning, object, "it is the last control plane of the mesh: after it nothing is injected or validated", "")
@@ -66,11 +55,28 @@ func (b *builder) uninstallRevision(rev string) {
 	b.add(st)
 }
 
+// judgeRemoval lists all that stands in the way of removing a control plane.
+func (b *builder) judgeRemoval(c mesh.ControlPlane) {
+	rev, object := c.Revision, "revision "+c.Revision
+	switch {
+	case gitOps(c.Owner):
+		b.find(codeGitOpsPlane, Mandatory, object, ownedBy(c.Owner)+", which would make it again", "take it out there; serin verify tells when nothing relies on it")
+	case c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl:
+		b.find(codeNotHelm, Mandatory, object, "neither Helm nor istioctl says that it is theirs: what belongs to it is not known", "remove it with the tool that installed it")
+	}
+	if r, ok := b.s.Release(c.Owner); ok && r.Status != "deployed" {
+		b.find(codeRelease, Mandatory, "release "+r.Namespace+"/"+r.Name, "Helm says it is "+r.Status, "finish or roll back what was begun: helm -n "+r.Namespace+" history "+r.Name)
+	}
+	for _, ref := range b.s.References(rev) {
+		b.find(codeReferenced, Mandatory, objectName(ref), ref.Note, b.remedyFor(ref, rev))
+	}
+}
+
 func (b *builder) noRevision(rev string) string {
 	if t, ok := b.s.Tag(rev); ok {
 		return "it is a tag, of revision " + t.Revision + ": serin tag remove removes tags"
 	}
-	return "no control plane has this name; there are " + listOr(b.s.Revisions(), "none")
+	return "no control plane has this name; there are " + oneOf(b.s.Revisions())
 }
 
 // heir is the revision that still injects afterwards: the default's, or the first.
@@ -106,7 +112,7 @@ func (b *builder) remedyFor(o mesh.Object, rev string) string {
 	case "Pod":
 		return "serin restart -n " + o.Namespace + ", once its labels lead elsewhere"
 	case "HelmRelease", "ValidatingWebhookConfiguration":
-		if r, ok := b.s.Base(); ok && last && (o.Kind != "HelmRelease" || r.Name == o.Name && r.Namespace == o.Namespace) {
+		if last && b.isBase(o) {
 			return "order: the base chart goes first, or its validator would refuse all configuration: serin uninstall base"
 		}
 		return "serin tag set default --revision REVISION --overwrite moves it"
@@ -114,6 +120,12 @@ func (b *builder) remedyFor(o mesh.Object, rev string) string {
 		return "label it with another revision or tag"
 	}
 	return "it must not name " + rev + " any more"
+}
+
+// isBase says whether the object belongs to the base chart's release, or is it.
+func (b *builder) isBase(o mesh.Object) bool {
+	r, ok := b.s.Base()
+	return ok && (o.Kind != "HelmRelease" || r.Name == o.Name && r.Namespace == o.Namespace)
 }
 
 func (b *builder) uninstallChart(o Operation) {

@@ -125,7 +125,7 @@ func (b *builder) goTo(rev string) bool {
 		b.find(codeNamesNoObject, Mandatory, object, "it is a tag, of revision "+t.Revision, "name the revision: "+t.Revision)
 		return false
 	case !ok:
-		b.find(codeNamesNoObject, Mandatory, object, "no control plane has this name; there are "+listOr(b.s.Revisions(), "none"), "name one that is there: serin revisions")
+		b.find(codeNamesNoObject, Mandatory, object, "no control plane has this name; there are "+oneOf(b.s.Revisions()), "name one that is there: serin revisions")
 		return false
 	case c.Ready == 0:
 		b.find(codeNotReady, Mandatory, object, "none of its istiods is ready", "mend it first: kubectl -n "+c.Namespace+" describe deploy "+c.Name)
@@ -154,9 +154,10 @@ func (b *builder) leave(rev string) {
 	}
 }
 
-func listOr(words []string, none string) string {
+// oneOf are the names to choose from.
+func oneOf(words []string) string {
 	if len(words) == 0 {
-		return none
+		return "none"
 	}
 	return strings.Join(words, ", ")
 }
@@ -168,17 +169,25 @@ func (b *builder) withoutProbe() {
 	}
 }
 
-// changesOf are the namespaces and workloads whose next pod another revision
-// would inject after the steps: without a name where nobody would.
-func (b *builder) changesOf(end mesh.Snapshot) (namespaces []string, workloads []mesh.Ref, lost []mesh.Object) {
+// changes are the namespaces and workloads whose next pod another revision would
+// inject, and the objects of which nobody would.
+type changes struct {
+	namespaces []string
+	workloads  []mesh.Ref
+	lost       []mesh.Object
+}
+
+// changesOf compares the mesh with what it is once the steps are done.
+func (b *builder) changesOf(end mesh.Snapshot) changes {
+	var out changes
 	for _, n := range b.s.Namespaces {
 		was, is := b.s.Injection(n.Labels, nil), end.Injection(n.Labels, nil)
 		switch {
 		case was.Revision == is.Revision:
 		case is.None():
-			lost = append(lost, mesh.Object{Kind: "Namespace", Name: n.Name})
+			out.lost = append(out.lost, mesh.Object{Kind: "Namespace", Name: n.Name})
 		default:
-			namespaces = append(namespaces, n.Name)
+			out.namespaces = append(out.namespaces, n.Name)
 		}
 	}
 	for _, w := range b.s.Workloads {
@@ -186,12 +195,12 @@ func (b *builder) changesOf(end mesh.Snapshot) (namespaces []string, workloads [
 		switch {
 		case was.Revision == is.Revision:
 		case is.None():
-			lost = append(lost, mesh.Object{Kind: string(w.Kind), Namespace: w.Namespace, Name: w.Name})
+			out.lost = append(out.lost, mesh.Object{Kind: string(w.Kind), Namespace: w.Namespace, Name: w.Name})
 		default:
-			workloads = append(workloads, w.Ref)
+			out.workloads = append(out.workloads, w.Ref)
 		}
 	}
-	return namespaces, workloads, lost
+	return out
 }
 
 // after is the mesh once the steps planned so far are done.

@@ -75,23 +75,31 @@ func TestOperations(t *testing.T) {
 			canary(), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"}, []string{"set-tag prod"}, nil,
 		},
 		"S-5 a tag that is there asks": {
-			shop(canary().Tag("prod", "default"), "prod"), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
-			[]string{"move-tag prod -> 1-29-1 (asks)"}, nil,
+			shop(canary().Tag("prod", "default"), "prod"),
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
+			[]string{"move-tag prod -> 1-29-1 (asks)"},
+			nil,
 		},
 		"S-1 the default tag is pinned to the unrevisioned injector first": {
-			canary(), plan.Operation{Verb: plan.TagSet, Tags: []string{"default"}, Revision: "1-29-1"},
-			[]string{"pin-default-tag default", "move-tag default -> 1-29-1 (asks)"}, nil,
+			canary(),
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"default"}, Revision: "1-29-1"},
+			[]string{"pin-default-tag default", "move-tag default -> 1-29-1 (asks)"},
+			nil,
 		},
 		"a tag that leads there already": {
 			canary().Tag("prod", "1-29-1"), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"}, []string{}, nil,
 		},
 		"S-2 a split tag is not moved": {
 			canary().Tag("prod", "default").Change(func(m *mesh.Snapshot) { tagged(m, "prod") }),
-			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"}, []string{}, []string{"SRN1033 tag prod"},
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
+			[]string{},
+			[]string{"SRN1033 tag prod"},
 		},
 		"S-2 and is repaired": {
 			canary().Tag("prod", "default").Change(func(m *mesh.Snapshot) { tagged(m, "prod") }),
-			plan.Operation{Verb: plan.TagRepair}, []string{"set-tag prod"}, nil,
+			plan.Operation{Verb: plan.TagRepair},
+			[]string{"set-tag prod"},
+			nil,
 		},
 		"a whole tag needs no repair": {canary().Tag("prod", "default"), plan.Operation{Verb: plan.TagRepair}, []string{}, nil},
 		"a Service without an injector is half a tag": {
@@ -102,7 +110,9 @@ func TestOperations(t *testing.T) {
 				i := slices.IndexFunc(m.Injectors, func(in mesh.Injector) bool { return in.Name == "istio-sidecar-injector" })
 				m.Injectors[i].Webhooks = mesh.RevisionInjector("default", "istio-system").Webhooks
 			}),
-			plan.Operation{Verb: plan.TagRepair, Tags: []string{"default"}}, []string{"set-tag default"}, nil,
+			plan.Operation{Verb: plan.TagRepair, Tags: []string{"default"}},
+			[]string{"set-tag default"},
+			nil,
 		},
 		"a tag named as a revision": {
 			canary(), plan.Operation{Verb: plan.TagSet, Tags: []string{"1-29-1"}, Revision: "default"}, []string{}, []string{"SRN1201 tag 1-29-1"},
@@ -111,15 +121,19 @@ func TestOperations(t *testing.T) {
 			canary().Tag("prod", "default"), plan.Operation{Verb: plan.TagSet, Tags: []string{"next"}, Revision: "prod"}, []string{}, []string{"SRN1200 revision prod"},
 		},
 		"a tag that Helm renders": {
-			canary().Tag("prod", "default").Change(helmTag), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
-			[]string{}, []string{"SRN1024 tag prod"},
+			canary().Tag("prod", "default").Change(helmTag),
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
+			[]string{},
+			[]string{"SRN1024 tag prod"},
 		},
 		"R§2.2 a tag with Helm's marks that istioctl copied": {
 			canary().Tag("prod", "default").Change(func(m *mesh.Snapshot) {
 				i := slices.IndexFunc(m.Injectors, func(in mesh.Injector) bool { return in.Tag == "prod" })
 				m.Injectors[i].Owner = mesh.Owner{Kind: mesh.OwnerHelm, Name: "istio-system/istiod"}
 			}),
-			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"}, []string{"move-tag prod -> 1-29-1 (asks)"}, nil,
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
+			[]string{"move-tag prod -> 1-29-1 (asks)"},
+			nil,
 		},
 		"S-5 a managed Gateway rolls at once": {
 			canary().Namespace("shop").Tag("prod", "default").Change(func(m *mesh.Snapshot) {
@@ -127,11 +141,15 @@ func TestOperations(t *testing.T) {
 				g.Revision = "prod"
 				m.ManagedGateways = append(m.ManagedGateways, g)
 			}),
-			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"}, []string{}, []string{"SRN1209 gateway shop/edge"},
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
+			[]string{},
+			[]string{"SRN1209 gateway shop/edge"},
 		},
 		"a tag that is followed stays": {
-			shop(canary().Tag("prod", "default"), "prod"), plan.Operation{Verb: plan.TagRemove, Tags: []string{"prod"}},
-			[]string{}, []string{"SRN1202 deployment shop/cart", "SRN1202 namespace shop"},
+			shop(canary().Tag("prod", "default"), "prod"),
+			plan.Operation{Verb: plan.TagRemove, Tags: []string{"prod"}},
+			[]string{},
+			[]string{"SRN1202 deployment shop/cart", "SRN1202 namespace shop"},
 		},
 		"one that is not goes": {
 			canary().Tag("prod", "default"), plan.Operation{Verb: plan.TagRemove, Tags: []string{"prod"}}, []string{"remove-tag prod (asks)"}, nil,
@@ -140,7 +158,9 @@ func TestOperations(t *testing.T) {
 			canary().Tag("default", "default"), plan.Operation{Verb: plan.TagRemove, Tags: []string{"default"}}, []string{"remove-tag default (asks)"}, nil,
 		},
 		"the default tag elsewhere is followed": {
-			canary().Tag("default", "1-29-1"), plan.Operation{Verb: plan.TagRemove, Tags: []string{"default"}}, []string{},
+			canary().Tag("default", "1-29-1"),
+			plan.Operation{Verb: plan.TagRemove, Tags: []string{"default"}},
+			[]string{},
 			[]string{
 				"SRN1202 deployment default/details-v1", "SRN1202 deployment default/productpage-v1", "SRN1202 deployment default/ratings-v1",
 				"SRN1202 deployment default/reviews-v1", "SRN1202 deployment default/reviews-v2", "SRN1202 deployment default/reviews-v3",
@@ -148,23 +168,30 @@ func TestOperations(t *testing.T) {
 			},
 		},
 		"S-7 a namespace moves in one patch, then its workloads": {
-			canary(), plan.Operation{Verb: plan.Move, Namespaces: []string{"default"}, To: "1-29-1"},
-			[]string{"move-namespace default", "restart-workloads default/*"}, nil,
+			canary(),
+			plan.Operation{Verb: plan.Move, Namespaces: []string{"default"}, To: "1-29-1"},
+			[]string{"move-namespace default", "restart-workloads default/*"},
+			nil,
 		},
 		"the first of several pods goes ahead": {
 			canary().Namespace("shop", mesh.InjectionLabel, "enabled").Deployment("shop", "cart", meshtest.Replicas(3)),
 			plan.Operation{Verb: plan.Move, Namespaces: []string{"shop"}, To: "1-29-1"},
-			[]string{"move-namespace shop", "restart-first-pods shop/cart", "restart-workloads shop/cart"}, nil,
+			[]string{"move-namespace shop", "restart-first-pods shop/cart", "restart-workloads shop/cart"},
+			nil,
 		},
 		"labels only": {
 			canary(), plan.Operation{Verb: plan.Move, Namespaces: []string{"default"}, To: "1-29-1", LabelsOnly: true}, []string{"move-namespace default"}, nil,
 		},
 		"S-6 a managed Gateway without a label would move with its namespace": {
 			shop(canary(), "1-29-1").Tag("default", "default").Change(func(m *mesh.Snapshot) { m.ManagedGateways = append(m.ManagedGateways, gateway) }),
-			plan.Operation{Verb: plan.Move, Namespaces: []string{"shop"}, To: "default"}, []string{}, []string{"SRN1209 gateway shop/edge"},
+			plan.Operation{Verb: plan.Move, Namespaces: []string{"shop"}, To: "default"},
+			[]string{},
+			[]string{"SRN1209 gateway shop/edge"},
 		},
 		"a namespace and a revision that are not there": {
-			canary(), plan.Operation{Verb: plan.Move, Namespaces: []string{"nope"}, To: "gone"}, []string{},
+			canary(),
+			plan.Operation{Verb: plan.Move, Namespaces: []string{"nope"}, To: "gone"},
+			[]string{},
 			[]string{"SRN1200 namespace nope", "SRN1200 request"},
 		},
 		"a namespace that Argo CD owns": {
@@ -173,24 +200,33 @@ func TestOperations(t *testing.T) {
 					m.Namespaces[i].Owner = mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "shop"}
 				}
 			}),
-			plan.Operation{Verb: plan.Move, Namespaces: []string{"default"}, To: "1-29-1"}, []string{}, []string{"SRN1035 namespace default"},
+			plan.Operation{Verb: plan.Move, Namespaces: []string{"default"}, To: "1-29-1"},
+			[]string{},
+			[]string{"SRN1035 namespace default"},
 		},
 		"only what is on the wrong revision is restarted": {
 			canary().Namespace("shop", mesh.RevLabel, "1-29-1").Deployment("shop", "cart", meshtest.On("default")).Deployment("shop", "db"),
-			plan.Operation{Verb: plan.Roll}, []string{"restart-workloads shop/cart"}, nil,
+			plan.Operation{Verb: plan.Roll},
+			[]string{"restart-workloads shop/cart"},
+			nil,
 		},
 		"the first pod, and then it asks": {
 			canary().Namespace("shop", mesh.RevLabel, "1-29-1").Deployment("shop", "cart", meshtest.On("default"), meshtest.Replicas(2)),
 			plan.Operation{Verb: plan.Roll, Workloads: []string{"deploy/cart"}, FirstPod: true},
-			[]string{"restart-first-pods shop/cart", "restart-workloads shop/cart (asks)"}, nil,
+			[]string{"restart-first-pods shop/cart", "restart-workloads shop/cart (asks)"},
+			nil,
 		},
 		"a workload that is not there": {canary(), plan.Operation{Verb: plan.Roll, Workloads: []string{"nope"}}, []string{}, []string{"SRN1200 workload nope"}},
 		"what cannot be restarted is listed and left": {
 			canary().Namespace("shop", mesh.RevLabel, "1-29-1").Workload(mesh.KindPod, "shop", "bare", meshtest.On("default")),
-			plan.Operation{Verb: plan.Roll}, []string{}, nil,
+			plan.Operation{Verb: plan.Roll},
+			[]string{},
+			nil,
 		},
 		"S-54 what relies on a revision keeps it": {
-			canary(), plan.Operation{Verb: plan.Uninstall, Revision: "default"}, []string{},
+			canary(),
+			plan.Operation{Verb: plan.Uninstall, Revision: "default"},
+			[]string{},
 			[]string{
 				"SRN1204 deployment istio-ingress/istio-ingress", "SRN1204 helmrelease istio-system/istio-base", "SRN1204 namespace default",
 				"SRN1204 pod default/details-v1-0", "SRN1204 pod default/productpage-v1-0", "SRN1204 pod default/ratings-v1-0", "SRN1204 pod default/reviews-v1-0",
@@ -208,8 +244,10 @@ func TestOperations(t *testing.T) {
 			canary(), plan.Operation{Verb: plan.Uninstall, Chart: "base"}, []string{}, []string{"SRN1204 release istio-system/istio-base"},
 		},
 		"the base chart goes before the last control plane": {
-			meshtest.New().Base("1.29.1", "default").ControlPlane("default", "1.29.1"), plan.Operation{Verb: plan.Uninstall, Chart: "base"},
-			[]string{"remove-chart istio-system/istio-base (asks)"}, nil,
+			meshtest.New().Base("1.29.1", "default").ControlPlane("default", "1.29.1"),
+			plan.Operation{Verb: plan.Uninstall, Chart: "base"},
+			[]string{"remove-chart istio-system/istio-base (asks)"},
+			nil,
 		},
 		"the last control plane, after the base chart": {
 			meshtest.New().ControlPlane("default", "1.29.1"), plan.Operation{Verb: plan.Uninstall, Revision: "default"}, []string{"remove-revision default (asks)"}, nil,

@@ -21,7 +21,7 @@ func Simulate(s mesh.Snapshot, st Step) mesh.Snapshot {
 }
 
 // simulate changes the snapshot in place, for plans of thousands of steps.
-func simulate(s *mesh.Snapshot, st Step) {
+func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each kind
 	switch st.Kind {
 	case PinDefault:
 		simulatePin(s, st)

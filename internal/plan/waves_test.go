@@ -37,7 +37,8 @@ func moves(p plan.Plan) []string {
 				names = append(names, w.Name)
 			}
 			out = append(out, approval(st)+"restart "+strings.Join(names, " ")+" "+time.Duration(st.Soak).String())
-		case plan.FirstPods, plan.PinDefault, plan.UpgradeBase, plan.InstallRevision, plan.MoveTag, plan.RestoreLabels, plan.RemoveRevision:
+		case plan.FirstPods, plan.PinDefault, plan.UpgradeBase, plan.InstallRevision, plan.MoveTag, plan.RestoreLabels, plan.RemoveRevision,
+			plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart:
 		}
 	}
 	return out

@@ -81,7 +81,7 @@ func steps(p *printer, ss []plan.Step) {
 }
 
 // Step names a step in a word or two.
-func Step(s plan.Step) string {
+func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 	switch s.Kind {
 	case plan.PinDefault:
 		return "pin default tag"
@@ -92,15 +92,9 @@ func Step(s plan.Step) string {
 	case plan.MoveNamespace:
 		return "move namespace"
 	case plan.FirstPods:
-		if len(s.Workloads) > 1 {
-			return "first pods (" + strconv.Itoa(len(s.Workloads)) + ")"
-		}
-		return "first pod"
+		return several("first pod", "first pods", len(s.Workloads))
 	case plan.Restart:
-		if len(s.Workloads) > 1 {
-			return "restart (" + strconv.Itoa(len(s.Workloads)) + ")"
-		}
-		return "restart"
+		return several("restart", "restart", len(s.Workloads))
 	case plan.MoveTag:
 		return "move tag"
 	case plan.RestoreLabels:
@@ -117,6 +111,14 @@ func Step(s plan.Step) string {
 		return "uninstall chart"
 	}
 	return string(s.Kind)
+}
+
+// several names one, or how many.
+func several(one, more string, n int) string {
+	if n > 1 {
+		return more + " (" + strconv.Itoa(n) + ")"
+	}
+	return one
 }
 
 // target is the step's target and, where a person would ask, where it goes.

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,13 +32,13 @@ func (r ProxyReport) Text(w io.Writer, f Format) error {
 		p.f("\n")
 		t := newTable("REVISION", "DESIRED", "INJECTED", "CONNECTED")
 		for _, c := range r.Revisions {
-			t.add(c.Revision, fmt.Sprint(c.Desired), fmt.Sprint(c.Actual), fmt.Sprint(c.Connected))
+			t.add(c.Revision, strconv.Itoa(c.Desired), strconv.Itoa(c.Actual), strconv.Itoa(c.Connected))
 		}
 		t.print(p)
 		p.f("\n")
 		t = newTable("ISTIOD", "REVISION", "VERSION", "PROXIES", "ERROR")
 		for _, i := range r.Istiods {
-			t.add(i.Pod, i.Revision, i.Version, fmt.Sprint(i.Proxies), i.Error)
+			t.add(i.Pod, i.Revision, i.Version, strconv.Itoa(i.Proxies), i.Error)
 		}
 		t.print(p)
 	}
@@ -74,7 +75,7 @@ func (r ProxyReport) cells(name, cluster, istiod, version string, x *xds.Row, mo
 		return append([]string{name, cluster, istiod, version, types}, more...)
 	}
 	cells := []string{name, cluster}
-	for _, n := range xds.Columns(r.Report.Proxies) {
+	for _, n := range xds.Columns(r.Proxies) {
 		if x != nil {
 			n = r.state(*x, n)
 		}
@@ -114,7 +115,7 @@ func (r ProxyReport) age(t xds.Type) string { return duration.HumanDuration(r.No
 
 // types is a table of each proxy's types.
 func (r ProxyReport) types(p *printer) {
-	for _, x := range r.Report.Proxies {
+	for _, x := range r.Proxies {
 		if len(x.Types) == 0 {
 			continue
 		}

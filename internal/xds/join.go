@@ -84,15 +84,15 @@ func Join(s mesh.Snapshot, answers []Answer) Report {
 			report.Proxies = append(report.Proxies, row)
 		}
 	}
+	lost := NotConnected
+	if silent || len(answers) == 0 {
+		lost = Unknown
+	}
 	for _, p := range s.Pods {
-		if p.Revision == "" || p.Leaving || listed[[2]string{p.Namespace, p.Name}] > 0 {
+		if !proxied(p) || listed[[2]string{p.Namespace, p.Name}] > 0 {
 			continue
 		}
-		row := Row{Namespace: p.Namespace, Name: p.Name, Version: p.Version, Actual: p.Revision, Desired: wants[p.Workload], Sync: NotConnected}
-		if silent || len(answers) == 0 {
-			row.Sync = Unknown
-		}
-		report.Proxies = append(report.Proxies, row)
+		report.Proxies = append(report.Proxies, Row{Namespace: p.Namespace, Name: p.Name, Version: p.Version, Actual: p.Revision, Desired: wants[p.Workload], Sync: lost})
 	}
 	for i := range report.Proxies {
 		r := &report.Proxies[i]
@@ -100,6 +100,9 @@ func Join(s mesh.Snapshot, answers []Answer) Report {
 	}
 	return report.sorted()
 }
+
+// proxied says whether a pod has a proxy that ought to be connected.
+func proxied(p mesh.Pod) bool { return p.Revision != "" && !p.Leaving }
 
 // desires is who would inject a new pod of each workload, asked once for each and
 // not once for each pod.
@@ -136,7 +139,7 @@ func connected(i Istiod, c Connection) Row {
 	}
 	switch {
 	case len(refused) > 0:
-		row.Sync, row.Why = Rejected, append(refused, stale...)
+		row.Sync, row.Why = Rejected, slices.Concat(refused, stale)
 	case len(stale) > 0:
 		row.Sync, row.Why = IsStale, stale
 	}

@@ -70,8 +70,8 @@ func fakeWorld() cli.World {
 			}
 			return out, nil
 		},
-		Manifest: func(_ context.Context, _ cli.Target, _ plan.Plan, st plan.Step, _ mesh.Snapshot, server bool) ([]byte, error) {
-			return fmt.Appendf(nil, "# %s %s, server %v\n", st.Kind, st.Target, server), nil
+		Manifest: func(_ context.Context, _ cli.Target, r cli.Rendering) ([]byte, error) {
+			return fmt.Appendf(nil, "# %s %s, server %v\n", r.Step.Kind, r.Step.Target, r.Server), nil
 		},
 		Carried:          w.carried,
 		CreateNamespaces: w.createNamespaces,
