@@ -76,7 +76,7 @@ func (r Run) waiting(e Event) (Run, Effect) {
 	case Judged:
 		r.Verdicts = e.Verdicts
 		if r.Paused || !r.allOpen(e.Verdicts) {
-			return r, Observe
+			return r.missing(e)
 		}
 		rec := &r.Steps[r.At]
 		rec.State, rec.Verdicts = "applying", e.Verdicts
@@ -87,7 +87,23 @@ func (r Run) waiting(e Event) (Run, Effect) {
 		return r.to(Applying).log(e.At, "applying"), Apply
 	case Failed:
 		return r.hold(e.At, e.Why)
-	case Began, Applied, Reverted, Wished:
+	case Began: // nobody watched meanwhile
+		r.ClosedSince = time.Time{}
+	case Applied, Reverted, Wished:
+	}
+	return r, Observe
+}
+
+// missing waits for what a step needs, as long as the patience lasts. A person may
+// take any time to say yes, or to let a paused run go on.
+func (r Run) missing(e Event) (Run, Effect) {
+	switch {
+	case r.Paused || r.openBut(e.Verdicts, gate.Approval):
+		r.ClosedSince = time.Time{}
+	case r.ClosedSince.IsZero():
+		r.ClosedSince = e.At
+	case e.At.Sub(r.ClosedSince) >= r.patience():
+		return r.hold(e.At, "not begun after "+r.patience().String()+": "+closed(e.Verdicts))
 	}
 	return r, Observe
 }
@@ -158,7 +174,7 @@ func (r Run) judged(e Event) (Run, Effect) {
 func (r Run) proven(at time.Time) (Run, Effect) {
 	rec := &r.Steps[r.At]
 	rec.State, rec.Ended = "done", at
-	r.OpenSince, r.Verdicts = time.Time{}, nil
+	r.OpenSince, r.ClosedSince, r.Verdicts = time.Time{}, time.Time{}, nil
 	r = r.log(at, "done")
 	if r.At == len(r.Plan.Steps)-1 {
 		r.Ended = at
@@ -270,7 +286,7 @@ func (r Run) Gates() []gate.Name {
 	return nil
 }
 
-// patience is how long a proof may stay unknown.
+// patience is how long what a step needs, or its proof, may stay unknown.
 func (r Run) patience() time.Duration { return r.Plan.Request.Waits() }
 
 func (r Run) step() plan.Step { return r.Plan.Steps[r.At] }
@@ -300,10 +316,13 @@ func (r Run) blame(why string) Run {
 
 // allOpen says whether each gate of the phase was judged, and each verdict is
 // Open: a gate that is missing has not opened (S-47).
-func (r Run) allOpen(vs []gate.Verdict) bool {
-	judged := map[gate.Name]bool{}
+func (r Run) allOpen(vs []gate.Verdict) bool { return r.openBut(vs, "") }
+
+// openBut is allOpen, whatever one of them says.
+func (r Run) openBut(vs []gate.Verdict, but gate.Name) bool {
+	judged := map[gate.Name]bool{but: true}
 	for _, v := range vs {
-		if v.State != gate.Open {
+		if v.State != gate.Open && v.Gate != but {
 			return false
 		}
 		judged[v.Gate] = true

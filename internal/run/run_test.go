@@ -281,6 +281,40 @@ func TestNext_patienceIsTheRequests(t *testing.T) {
 	}
 }
 
+// What a step needs may be unknown as long as the patience lasts; a person may
+// take any time to say yes.
+func TestNext_aNeedHasItsPatienceToo(t *testing.T) {
+	waits := plan.Request{}.Waits()
+	at4 := func() (run.Run, time.Time) { return upTo(t, start(t, plan.Hold), 4, run.Waiting) }
+	r, at := at4()
+	for _, after := range []time.Duration{0, waits - time.Second} {
+		if r, _ = run.Next(r, judged(r, at.Add(after), gate.Unknown)); r.Phase != run.Waiting {
+			t.Fatalf("after %s it is %s", after, r.Phase)
+		}
+	}
+	if r, do := run.Next(r, judged(r, at.Add(waits), gate.Unknown)); r.Phase != run.Held || do != run.Stop || !strings.Contains(r.Cause, "not begun after 10m0s: ") {
+		t.Errorf("%s because %q", r.Phase, r.Cause)
+	}
+
+	r, at = at4()
+	r.Plan.Steps[r.At].Needs = append(r.Plan.Steps[r.At].Needs, gate.Approval)
+	for n := range 3 {
+		e := judged(r, at.Add(time.Duration(n)*24*time.Hour), gate.Open)
+		e.Verdicts[len(e.Verdicts)-1].State = gate.Unknown
+		if r, _ = run.Next(r, e); r.Phase != run.Waiting {
+			t.Fatalf("nobody has said yes for %d days: %s because %q", n, r.Phase, r.Cause)
+		}
+	}
+
+	r, at = at4()
+	r.Paused = true
+	for n := range 3 {
+		if r, _ = run.Next(r, judged(r, at.Add(time.Duration(n)*24*time.Hour), gate.Unknown)); r.Phase != run.Waiting {
+			t.Fatalf("paused for %d days: %s because %q", n, r.Phase, r.Cause)
+		}
+	}
+}
+
 // A finished run can be taken back: the last one may have shown too late what is wrong.
 func TestNext_whatIsDoneCanBeTakenBack(t *testing.T) {
 	r := start(t, plan.Hold)

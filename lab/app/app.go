@@ -76,6 +76,7 @@ func (a *App) Run(ctx context.Context) error {
 	go func() {
 		select {
 		case <-ctx.Done():
+			a.shut()
 		case <-a.closed:
 		}
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -91,8 +92,11 @@ func (a *App) Run(ctx context.Context) error {
 // Stop is SIGTERM: the app drains, then closes its listener.
 func (a *App) Stop() {
 	a.stopping.Store(true)
-	time.AfterFunc(a.drain, func() { a.close.Do(func() { close(a.closed) }) })
+	time.AfterFunc(a.drain, a.shut)
 }
+
+// shut lets it listen no more.
+func (a *App) shut() { a.close.Do(func() { close(a.closed) }) }
 
 // Fail makes the app answer 500 from now on: a fault.
 func (a *App) Fail(on bool) { a.failing.Store(on) }
