@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -18,11 +17,13 @@ func (a *app) fits(ctx context.Context, pl plan.Plan) (mesh.Snapshot, plan.Plan,
 	if err != nil {
 		return mesh.Snapshot{}, plan.Plan{}, err
 	}
-	s, err := reader.Observe(ctx)
+	s, err := look(ctx, reader)
 	if err != nil {
-		return s, plan.Plan{}, fmt.Errorf("looking at the mesh: %w", err)
+		return s, plan.Plan{}, err
 	}
-	return s, plan.Build(s, pl.Request), nil
+	now := plan.Build(s, pl.Request)
+	s.Survey = nil // the checks have seen it: a run keeps what its undo needs
+	return s, now, nil
 }
 
 // stale refuses a plan that no longer fits, with the differences.

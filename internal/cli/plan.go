@@ -78,9 +78,9 @@ func (a *app) build(ctx context.Context, r plan.Request) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	s, err := reader.Observe(ctx)
+	s, err := look(ctx, reader)
 	if err != nil {
-		return plan.Plan{}, fmt.Errorf("looking at the mesh: %w", err)
+		return plan.Plan{}, err
 	}
 	return plan.Build(s, r), nil
 }
@@ -102,50 +102,6 @@ func keepPlan(pl plan.Plan, out output) error {
 	}
 	if err := os.WriteFile(out.file, b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("keeping the plan: %w", err)
-	}
-	return nil
-}
-
-func (a *app) precheck() *cobra.Command {
-	var (
-		flags requestFlags
-		out   string
-	)
-	c := &cobra.Command{
-		Use: "precheck --to VERSION", Short: "Show every reason why not, and how to mend it; writes nothing to the cluster",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := flags.request(c)
-			if err != nil {
-				return err
-			}
-			o, err := parseOutput(out, view.Text, view.JSON, view.YAML)
-			if err != nil {
-				return err
-			}
-			return a.check(c.Context(), r, o)
-		},
-	}
-	flags.add(c)
-	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
-	return c
-}
-
-func (a *app) check(ctx context.Context, r plan.Request, out output) error {
-	pl, err := a.build(ctx, r)
-	if err != nil {
-		return err
-	}
-	if out.format == view.Text {
-		err = view.Precheck(a.io.Out, pl)
-	} else {
-		err = view.Encode(a.io.Out, out.format, append([]plan.Finding{}, pl.Findings...))
-	}
-	if err != nil {
-		return err
-	}
-	if blocked, _ := view.Blocking(pl.Findings); blocked > 0 {
-		return exit{code: exitRefused}
 	}
 	return nil
 }

@@ -25,7 +25,9 @@ func crdResource() schema.GroupVersionResource {
 // can be tens of megabytes. A kind that is not there has no objects.
 func (r *Reader) custom(ctx context.Context, f *facts) error {
 	var names []string
+	f.resources = map[string]schema.GroupVersionResource{}
 	err := r.listed(ctx, crdResource(), metav1.ListOptions{}, func(o metav1.PartialObjectMetadata) {
+		f.definitions = append(f.definitions, o.Name)
 		if ofIstio(o.Name) || o.Name == gatewayCRD {
 			names = append(names, o.Name)
 		}
@@ -60,11 +62,12 @@ func ofIstio(name string) bool { return strings.HasSuffix(name, ".istio.io") }
 // gateway routes to, what serin does not support.
 func (r *Reader) objects(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, f *facts, mu *sync.Mutex) error {
 	gvr := schema.GroupVersionResource{Group: crd.Spec.Group, Version: served(crd), Resource: crd.Spec.Names.Plural}
+	mu.Lock()
 	if ofIstio(crd.Name) {
-		mu.Lock()
 		f.crds = append(f.crds, crdOf(crd))
-		mu.Unlock()
 	}
+	f.resources[crd.Name] = gvr
+	mu.Unlock()
 	if gvr.Version == "" {
 		return nil
 	}

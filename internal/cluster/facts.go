@@ -9,6 +9,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -32,6 +33,16 @@ type facts struct {
 	crds                                  []mesh.CRD
 	pinned, gateways                      []mesh.Object
 	routed                                map[string]bool
+	// what a survey goes on from
+	definitions   []string                               // names of all custom resource definitions
+	resources     map[string]schema.GroupVersionResource // of Istio's definitions: the version that is served
+	requested     map[string]mesh.Room                   // by node
+	istiods       map[string]istiodFact                  // by revision
+	istioServices []string                               // namespace/name, in Istio's namespace
+	annotated     annotations                            // of namespaces and Services
+	spaces        annotations
+	operators     []mesh.Object
+	twoBudgets    []mesh.Ref
 	// the shapes that are not supported, by who finds them
 	unsupported, ambient, remotes, machines []mesh.Object
 }
@@ -86,6 +97,9 @@ func (f *facts) settle(s *mesh.Snapshot) {
 		matters[w.Ref] = true
 		w.Services = selecting(f.services[w.Namespace], w.TemplateLabels)
 		w.Budget = budgetOf(budgets[w.Namespace], w.TemplateLabels)
+		if len(budgetsOf(budgets[w.Namespace], w.TemplateLabels)) > 1 {
+			f.twoBudgets = append(f.twoBudgets, w.Ref)
+		}
 		s.Workloads = append(s.Workloads, w.Workload)
 	}
 	s.Workloads = append(s.Workloads, f.others(withProxy, matters, of)...)
@@ -150,15 +164,24 @@ func selecting(services []service, template map[string]string) []string {
 	return out
 }
 
-// budgetOf finds the budget that selects the pods. Of two, which is an error of
-// its own (evictions then fail), the stricter one counts.
-func budgetOf(budgets []policyv1.PodDisruptionBudget, template map[string]string) *mesh.Budget {
-	var out *mesh.Budget
+// budgetsOf are the budgets that select the pods.
+func budgetsOf(budgets []policyv1.PodDisruptionBudget, template map[string]string) []policyv1.PodDisruptionBudget {
+	var out []policyv1.PodDisruptionBudget
 	for _, b := range budgets {
 		sel, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
 		if err != nil || sel.Empty() && b.Spec.Selector == nil || !sel.Matches(labels.Set(template)) {
 			continue
 		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// budgetOf finds the budget that selects the pods. Of two, which is an error of
+// its own (evictions then fail), the stricter one counts.
+func budgetOf(budgets []policyv1.PodDisruptionBudget, template map[string]string) *mesh.Budget {
+	var out *mesh.Budget
+	for _, b := range budgetsOf(budgets, template) {
 		if out == nil || int(b.Status.DisruptionsAllowed) < out.DisruptionsAllowed ||
 			int(b.Status.DisruptionsAllowed) == out.DisruptionsAllowed && strings.Compare(b.Name, out.Name) < 0 {
 			out = &mesh.Budget{Name: b.Name, DisruptionsAllowed: int(b.Status.DisruptionsAllowed)}

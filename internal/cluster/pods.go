@@ -22,6 +22,7 @@ type podFact struct {
 }
 
 func (r *Reader) pods(ctx context.Context, f *facts) error {
+	f.requested = map[string]mesh.Room{}
 	return each(ctx, "pods", metav1.ListOptions{}, r.Kube.CoreV1().Pods("").List, func(l *corev1.PodList) {
 		for i := range l.Items {
 			p := &l.Items[i]
@@ -29,6 +30,9 @@ func (r *Reader) pods(ctx context.Context, f *facts) error {
 				continue // its containers are gone: it relies on nothing
 			}
 			f.pods = append(f.pods, podOf(p))
+			if p.Spec.NodeName != "" {
+				f.requested[p.Spec.NodeName] = plus(f.requested[p.Spec.NodeName], requests(p.Spec))
+			}
 		}
 	})
 }

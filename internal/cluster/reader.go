@@ -34,22 +34,28 @@ func ReaderOf(c Clients, istioNamespace string) *Reader {
 // the first that fails ends it, naming what was asked and, where the user lacks
 // a permission, which.
 func (r *Reader) Observe(ctx context.Context) (mesh.Snapshot, error) {
-	raw := facts{routed: map[string]bool{}}
+	s, _, err := r.observe(ctx)
+	return s, err
+}
+
+// observe also returns the facts that a survey goes on from.
+func (r *Reader) observe(ctx context.Context) (mesh.Snapshot, *facts, error) {
+	raw := &facts{routed: map[string]bool{}}
 	g, ctx2 := errgroup.WithContext(ctx)
 	for _, read := range []func(context.Context, *facts) error{
 		r.version, r.injectors, r.validators, r.services, r.deployments, r.statefulSets, r.daemonSets, r.namespaces,
 		r.replicaSets, r.budgets, r.pods, r.releaseNames, r.custom, r.remoteSecrets,
 	} {
-		g.Go(func() error { return read(ctx2, &raw) })
+		g.Go(func() error { return read(ctx2, raw) })
 	}
 	if err := g.Wait(); err != nil {
-		return mesh.Snapshot{}, fmt.Errorf("observing the mesh: %w", err)
+		return mesh.Snapshot{}, nil, fmt.Errorf("observing the mesh: %w", err)
 	}
 	s := raw.snapshot(r.namespace)
-	rels, err := r.releases(ctx, raw, s)
+	rels, err := r.releases(ctx, *raw, s)
 	if err != nil {
-		return mesh.Snapshot{}, fmt.Errorf("observing the mesh: %w", err)
+		return mesh.Snapshot{}, nil, fmt.Errorf("observing the mesh: %w", err)
 	}
 	s.Releases = rels
-	return s, nil
+	return s, raw, nil
 }

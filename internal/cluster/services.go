@@ -18,15 +18,17 @@ type service struct {
 }
 
 func (r *Reader) services(ctx context.Context, f *facts) error {
-	f.services = map[string][]service{}
+	f.services, f.annotated = map[string][]service{}, annotations{}
 	return each(ctx, "services", metav1.ListOptions{}, r.Kube.CoreV1().Services("").List, func(l *corev1.ServiceList) {
 		for _, s := range l.Items {
 			if len(s.Spec.Selector) > 0 {
 				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector})
 			}
+			f.annotated.note("service "+s.Namespace+"/"+s.Name, s.Annotations)
 			if s.Namespace != r.namespace {
 				continue
 			}
+			f.istioServices = append(f.istioServices, s.Namespace+"/"+s.Name)
 			if tag := s.Labels[mesh.TagLabel]; tag != "" {
 				f.tagServices = append(f.tagServices, mesh.TagService{Name: s.Name, Tag: tag, Revision: s.Labels[mesh.RevLabel]})
 			}
@@ -41,8 +43,10 @@ func (r *Reader) services(ctx context.Context, f *facts) error {
 }
 
 func (r *Reader) namespaces(ctx context.Context, f *facts) error {
+	f.spaces = annotations{}
 	return each(ctx, "namespaces", metav1.ListOptions{}, r.Kube.CoreV1().Namespaces().List, func(l *corev1.NamespaceList) {
 		for _, n := range l.Items {
+			f.spaces.note("namespace "+n.Name, n.Annotations)
 			f.namespaces = append(f.namespaces, mesh.Namespace{Name: n.Name, Labels: n.Labels, Owner: ownerOf(&n)})
 			if n.Labels["istio.io/dataplane-mode"] == "ambient" {
 				f.ambient = append(f.ambient, mesh.Object{

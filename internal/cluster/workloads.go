@@ -20,12 +20,18 @@ type set struct {
 }
 
 func (r *Reader) deployments(ctx context.Context, f *facts) error {
+	f.istiods = map[string]istiodFact{}
 	return each(ctx, "deployments.apps", metav1.ListOptions{}, r.Kube.AppsV1().Deployments("").List, func(l *appsv1.DeploymentList) {
 		for i := range l.Items {
 			d := &l.Items[i]
 			f.deployments = append(f.deployments, deploymentOf(d))
 			if d.Labels["app"] == "istiod" && d.Spec.Template.Labels["app"] == "istiod" {
-				f.controlPlanes = append(f.controlPlanes, controlPlaneOf(d))
+				c := controlPlaneOf(d)
+				f.controlPlanes = append(f.controlPlanes, c)
+				f.istiods[c.Revision] = istiodOf(d)
+			}
+			if d.Name == "istio-operator" || d.Spec.Template.Labels["name"] == "istio-operator" {
+				f.operators = append(f.operators, mesh.Object{Kind: "Deployment", Namespace: d.Namespace, Name: d.Name, Note: "Istio's operator in the cluster"})
 			}
 		}
 	})

@@ -25,6 +25,7 @@ func (s Snapshot) Clone() Snapshot {
 		return d
 	})
 	c.RoutedServices = slices.Clone(s.RoutedServices)
+	c.Survey = s.Survey.clone()
 	return c
 }
 

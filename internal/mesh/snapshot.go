@@ -36,6 +36,7 @@ type Snapshot struct {
 	Unsupported       []Object       `json:"unsupported,omitempty"`     // shapes serin refuses to run blind (S-19), Note says why
 	CRDs              []CRD          `json:"crds,omitempty"`            // of the istio.io groups
 	RoutedServices    []string       `json:"routedServices,omitempty"`  // namespace/name that a gateway-bound VirtualService routes to
+	Survey            *Survey        `json:"survey,omitempty"`          // what only checks look at; nil where nobody looked
 }
 
 // ControlPlane is one istiod Deployment.
@@ -209,5 +210,6 @@ type CRD struct {
 	Established    bool     `json:"established"`
 	StoredVersions []string `json:"storedVersions,omitempty"`
 	ServedVersions []string `json:"servedVersions,omitempty"`
+	Bundle         string   `json:"bundle,omitempty"` // of the Gateway API: the release it came with
 	Owner          Owner    `json:"owner"`
 }

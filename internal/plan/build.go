@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/check"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/skew"
 )
@@ -28,10 +29,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 	if r.Operation != nil {
 		return operate(s, r)
 	}
-	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}, pods: map[mesh.Ref][]mesh.Pod{}}
-	for _, p := range s.Pods {
-		b.pods[p.Workload] = append(b.pods[p.Workload], p)
-	}
+	b := newBuilder(s, r)
 	b.choose()
 	if len(b.from) > 0 && !b.atTarget {
 		b.scope = scopeOf(b)
@@ -55,7 +53,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 			b.find(codeAtTarget, Info, "mesh", "everything that follows "+strings.Join(b.from, ", ")+" is on "+b.to+" already", "")
 		}
 	}
-	p.Findings = sorted(b.findings)
+	p.Findings = check.Sorted(b.findings)
 	if blocking(p.Findings) {
 		p.Steps = []Step{}
 	}
@@ -75,6 +73,14 @@ type builder struct {
 	steps    []Step
 	moved    map[string]int // namespace -> number of the step that moved its labels
 	tagMoved map[string]int // tag -> number of the step that moved it
+}
+
+func newBuilder(s mesh.Snapshot, r Request) *builder {
+	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}, pods: map[mesh.Ref][]mesh.Pod{}}
+	for _, p := range s.Pods {
+		b.pods[p.Workload] = append(b.pods[p.Workload], p)
+	}
+	return b
 }
 
 func withDefaults(r Request) Request {

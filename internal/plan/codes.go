@@ -1,9 +1,6 @@
 package plan
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // The codes of findings. A code keeps its meaning for ever.
 const (
@@ -78,17 +75,5 @@ func (b *builder) ignore() {
 func (b *builder) blocked() bool { return blocking(b.findings) }
 
 func blocking(fs []Finding) bool {
-	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Mandatory || f.Severity == Overridable })
-}
-
-func weight(s Severity) int {
-	return slices.Index([]Severity{Mandatory, Overridable, Warning, Info}, s)
-}
-
-// sorted orders findings, the gravest first, and drops those said twice.
-func sorted(fs []Finding) []Finding {
-	slices.SortStableFunc(fs, func(a, b Finding) int {
-		return cmp.Or(weight(a.Severity)-weight(b.Severity), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Reason, b.Reason))
-	})
-	return slices.Compact(fs)
+	return slices.ContainsFunc(fs, Finding.Blocking)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/check"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/skew"
 )
@@ -27,6 +28,17 @@ func (b *builder) judge() {
 	b.judgeWorkloads()
 	b.judgeObjects()
 	b.judgeRequest()
+	b.judgeChecks()
+}
+
+// judgeChecks takes from the checks what stands in the way. What is only to be
+// known is precheck's: it may change from one look to the next, and a plan may not.
+func (b *builder) judgeChecks() {
+	for _, f := range check.Look(b.s, check.Question{To: b.req.To, From: b.from}) {
+		if f.Blocking() {
+			b.findings = append(b.findings, f)
+		}
+	}
 }
 
 // judgeTarget is about the new revision alone, whatever is left.

@@ -139,7 +139,7 @@ func (b *builder) judgeShapes() {
 func (b *builder) judgeRequest() {
 	if b.req.Probe == nil {
 		b.find(codeNoProbe, Overridable, "request", "nothing sends requests, so that nothing can say whether any fail",
-			"name an address that serin may call: --probe URL; or ignore this check: then requests are no gate, and served is one only with minServed")
+			"name an address that serin may call: --probe-url URL; or ignore this check: then requests are no gate, and served is one only with minServed")
 	}
 	for i, w := range b.req.Waves {
 		for _, name := range b.strangers(w) {

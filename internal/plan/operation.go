@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/check"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -78,10 +79,8 @@ const (
 
 // operate plans a single operation.
 func operate(s mesh.Snapshot, r Request) Plan {
-	b := &builder{s: s, req: withDefaults(r), moved: map[string]int{}, tagMoved: map[string]int{}, pods: map[mesh.Ref][]mesh.Pod{}}
-	for _, p := range s.Pods {
-		b.pods[p.Workload] = append(b.pods[p.Workload], p)
-	}
+	b := newBuilder(s, r)
+	b.tagMoved = map[string]int{}
 	p := Plan{APIVersion: APIVersion, Kind: "Plan", From: []string{}, FromVersions: []string{}, Request: b.req, Steps: []Step{}}
 	b.req.IgnoreChecks = append(slices.Clone(b.req.IgnoreChecks), codeNoProbe) // without a probe requests are no gate; it is said, not asked
 	switch o := *r.Operation; o.Verb {
@@ -103,7 +102,7 @@ func operate(s mesh.Snapshot, r Request) Plan {
 		b.find(codeNotPlanned, Mandatory, "request", "there is no operation "+string(o.Verb), "serin help")
 	}
 	b.ignore()
-	p.Findings = sorted(b.findings)
+	p.Findings = check.Sorted(b.findings)
 	if !blocking(p.Findings) {
 		p.Steps, p.To, p.Version = append(p.Steps, b.steps...), b.to, b.req.To
 		p.From = append(p.From, b.from...)

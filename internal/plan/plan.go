@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/check"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -156,22 +157,17 @@ type Counts struct {
 	Proxies       int `json:"proxies"`
 }
 
-// Severity is how much a Finding weighs.
-type Severity string
-
-// The severities. Only Mandatory and Overridable stop a plan; an Overridable one that is ignored becomes a Warning.
-const (
-	Mandatory   Severity = "mandatory"
-	Overridable Severity = "overridable"
-	Warning     Severity = "warning"
-	Info        Severity = "info"
+type (
+	// Severity is how much a Finding weighs.
+	Severity = check.Severity
+	// Finding is the checks' own: a plan adds what depends on its scope.
+	Finding = check.Finding
 )
 
-// Finding is a reason why not, or something to know.
-type Finding struct {
-	Code     string   `json:"code"` // SRN####
-	Severity Severity `json:"severity"`
-	Object   string   `json:"object"`
-	Reason   string   `json:"reason"`
-	Remedy   string   `json:"remedy"`
-}
+// The severities.
+const (
+	Mandatory   = check.Mandatory
+	Overridable = check.Overridable
+	Warning     = check.Warning
+	Info        = check.Info
+)

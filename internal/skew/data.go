@@ -38,6 +38,10 @@ type Bug struct {
 type facts struct {
 	Releases []Release `json:"releases"`
 	Bugs     []Bug     `json:"bugs"`
+
+	GatewayAPI       []Bundle `json:"gatewayAPI"`
+	AlphaAnnotations []string `json:"alphaAnnotations"`
+	Gone             []Gone   `json:"gone"`
 }
 
 //nolint:gochecknoglobals // a constant that must be decoded: it is never written again

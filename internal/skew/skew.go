@@ -120,6 +120,17 @@ func singletons(to *semver.Version, s mesh.Snapshot) []Result {
 	return out
 }
 
+// Cluster judges the cluster alone, for a first installation.
+func Cluster(to string, s mesh.Snapshot) []Result {
+	if _, err := Parse(to); err != nil {
+		return []Result{{Readable, Refused, "version " + to, err.Error(), "give a version such as 1.29.1"}}
+	}
+	if _, ok := Lookup(to); !ok {
+		return []Result{{Known, Unknown, "version " + to, "serin has no facts about this release", "update serin, or accept the risk"}}
+	}
+	return kubernetes(to, s)
+}
+
 func kubernetes(to string, s mesh.Snapshot) []Result {
 	r, ok := Lookup(to)
 	if !ok {

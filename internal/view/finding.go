@@ -64,20 +64,3 @@ func Blocking(fs []plan.Finding) (int, int) {
 	}
 	return all, overridable
 }
-
-// Precheck writes the findings and what they come to.
-func Precheck(w io.Writer, pl plan.Plan) error {
-	p := &printer{w: w}
-	findings(p, pl.Findings)
-	if len(pl.Findings) > 0 {
-		p.f("\n")
-	}
-	if all, over := Blocking(pl.Findings); all > 0 {
-		for _, l := range wrap(stopped(all, over), width) {
-			p.f("%s\n", l)
-		}
-		return p.err
-	}
-	p.f("√ nothing stands in the way of %s. Nothing was changed.\n", pl.Version)
-	return p.err
-}

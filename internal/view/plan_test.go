@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/skew"
 	"github.com/serin-mesh/serin/internal/view"
 )
 
@@ -26,8 +28,8 @@ func TestPlan(t *testing.T) {
 			golden(t, "plan-"+name+".txt", func(b *bytes.Buffer) error { return view.Plan(b, p, "serin apply plan.yaml") })
 		})
 	}
-	golden(t, "precheck-blocked.txt", func(b *bytes.Buffer) error { return view.Precheck(b, blocked) })
-	golden(t, "precheck-clear.txt", func(b *bytes.Buffer) error { return view.Precheck(b, nothing) })
+	golden(t, "precheck-blocked.txt", func(b *bytes.Buffer) error { return prechecked(blocked).Text(b) })
+	golden(t, "precheck-clear.txt", func(b *bytes.Buffer) error { return prechecked(nothing).Text(b) })
 	golden(t, "findings.txt", func(b *bytes.Buffer) error { return view.Findings(b, blocked.Findings) })
 	golden(t, "plan.yaml", func(b *bytes.Buffer) error { return view.Encode(b, view.YAML, upgrade()) })
 	golden(t, "plan.json", func(b *bytes.Buffer) error { return view.Encode(b, view.JSON, upgrade()) })
@@ -88,4 +90,8 @@ func TestPlanDiff(t *testing.T) {
 	}
 	now.Findings = nil
 	golden(t, "plan-diff.txt", func(b *bytes.Buffer) error { return view.PlanDiff(b, upgrade(), now) })
+}
+
+func prechecked(p plan.Plan) view.Precheck {
+	return view.NewPrecheck(plan.Prechecked{From: p.From, Versions: p.FromVersions, To: p.Version, Findings: p.Findings, Notes: skew.Notes("1.28.0", "1.29.1", p.From, mesh.Snapshot{})})
 }

@@ -17,6 +17,8 @@ import (
 //
 //	mesh bookinfo 1.27.0          Istio as the default revision and the six workloads
 //	mesh bookinfo 1.27.0 extra    and one workload more
+//	mesh surveyed                 bookinfo 1.27.0, looked at closely
+//	mesh troubled                 bookinfo 1.27.0 with much that precheck finds
 //	mesh none                     no Istio at all
 //	mesh canary 1.27.0 1.29.1     bookinfo, and the second release beside it, named by its version
 //	mesh edit KIND …              changes the mesh as somebody else would, see edit
@@ -25,6 +27,10 @@ func makeMesh(args []string) int {
 	switch {
 	case len(args) == 1 && args[0] == "none":
 		w.save("snapshot.yaml", meshtest.New().Snapshot())
+	case len(args) == 1 && args[0] == "surveyed":
+		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(surveyed).Snapshot())
+	case len(args) == 1 && args[0] == "troubled":
+		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(trouble).Snapshot())
 	case len(args) == 2 && args[0] == "bookinfo":
 		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Snapshot())
 	case len(args) == 3 && args[0] == "bookinfo" && args[2] == "extra":
@@ -104,5 +110,26 @@ func label(s *mesh.Snapshot, name string, changes []string) {
 		}
 		key, value, _ := strings.Cut(c, "=")
 		s.Namespaces[i].Labels[key] = value
+	}
+}
+
+func surveyed(s *mesh.Snapshot) {
+	s.Survey = &mesh.Survey{Istiods: map[string]mesh.Istiod{"default": {}}, MeshConfigs: map[string]map[string]any{"default": {}}}
+}
+
+// trouble makes wrong what precheck looks at.
+func trouble(s *mesh.Snapshot) {
+	for i := range s.Namespaces {
+		if s.Namespaces[i].Name == "default" {
+			s.Namespaces[i].Labels[mesh.RevLabel] = "canary"
+		}
+	}
+	s.Survey = &mesh.Survey{
+		Denied:       []string{"clusterroles.rbac.authorization.k8s.io"},
+		Unseen:       []string{"nodes: not permitted"},
+		Istiods:      map[string]mesh.Istiod{"default": {}},
+		MeshConfigs:  map[string]map[string]any{"default": {}},
+		EnvoyFilters: []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", ProxyVersions: []string{`^1\.27.*`}}},
+		Installers:   []mesh.Object{{Kind: "Application", Namespace: "argocd", Name: "istiod", Note: "Argo CD, chart istiod"}},
 	}
 }

@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// roomOf reads an amount of resources: thousandths of a core and MiB.
+func roomOf(l corev1.ResourceList) mesh.Room {
+	return mesh.Room{CPU: l.Cpu().MilliValue(), Memory: l.Memory().Value() >> 20}
+}
+
+func plus(a, b mesh.Room) mesh.Room {
+	return mesh.Room{CPU: a.CPU + b.CPU, Memory: a.Memory + b.Memory}
+}
+
+func minus(a, b mesh.Room) mesh.Room {
+	return mesh.Room{CPU: a.CPU - b.CPU, Memory: a.Memory - b.Memory}
+}
+
+// requests is what the scheduler counts for a pod, but for init containers that
+// end: those ask for more only while the pod starts.
+func requests(spec corev1.PodSpec) mesh.Room {
+	sum := roomOf(spec.Overhead)
+	for _, c := range spec.Containers {
+		sum = plus(sum, roomOf(c.Resources.Requests))
+	}
+	for _, c := range spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			sum = plus(sum, roomOf(c.Resources.Requests))
+		}
+	}
+	return sum
+}
+
+// istiodFact is what is kept of an istiod's Deployment.
+type istiodFact struct {
+	mesh.Istiod
+	namespace string
+	labels    map[string]string // of its pods
+}
+
+func istiodOf(d *appsv1.Deployment) istiodFact {
+	f := istiodFact{namespace: d.Namespace, labels: d.Spec.Template.Labels}
+	f.Requests, f.Env = requests(d.Spec.Template.Spec), map[string]string{}
+	for _, c := range d.Spec.Template.Spec.Containers {
+		for _, e := range c.Env {
+			value := e.Value
+			switch {
+			case e.ValueFrom != nil:
+				value = "(reference)"
+			case secret(e.Name):
+				value = mask
+			}
+			f.Env[e.Name] = value
+		}
+	}
+	return f
+}
+
+// istiodFacts are the control planes' pods, each with its budget.
+func (f *facts) istiodFacts() map[string]mesh.Istiod {
+	out := map[string]mesh.Istiod{}
+	for rev, i := range f.istiods {
+		var near []policyv1.PodDisruptionBudget
+		for _, b := range f.budgets {
+			if b.Namespace == i.namespace {
+				near = append(near, b)
+			}
+		}
+		i.Budget = budgetOf(near, i.labels)
+		out[rev] = i.Istiod
+	}
+	return out
+}
+
+// annotations are Istio's annotations and who carries them.
+type annotations map[string][]string
+
+func (a annotations) note(object string, have map[string]string) {
+	for k := range have {
+		if strings.Contains(k, "istio.io/") {
+			a[k] = append(a[k], object)
+		}
+	}
+}
+
+func (a annotations) with(b annotations) map[string][]string {
+	out := map[string][]string{}
+	for _, from := range []annotations{a, b} {
+		for k, objects := range from {
+			out[k] = append(out[k], objects...)
+		}
+	}
+	return out
+}
