@@ -31,12 +31,13 @@ const (
 	policy       = "policy"
 	rbac         = "rbac.authorization.k8s.io"
 	gatewayAPI   = "gateway.networking.k8s.io"
+	reviews      = "authorization.k8s.io"
 )
 
 func look() []string   { return []string{"get", "list", "watch"} }
 func change() []string { return []string{"create", "delete", "patch", "update"} }
 
-// Looking is what status, snapshot, precheck and plan need.
+// Looking is what every command needs that observes the mesh.
 func Looking() []Rule {
 	return []Rule{
 		{core, []string{"configmaps", "namespaces", "pods", "services"}, look()},
@@ -49,7 +50,25 @@ func Looking() []Rule {
 		{coordination, []string{"leases"}, []string{"get"}},
 		{"*.istio.io", nil, []string{"get", "list"}},
 		{gatewayAPI, []string{"gateways"}, []string{"get", "list"}},
+		{"install.istio.io", []string{"istiooperators"}, []string{"get", "list"}},
 		{core, []string{"pods/portforward"}, []string{"create"}}, // istiod's sync status
+	}
+}
+
+// Surveying is what precheck and plan look at besides: room, who else installs
+// Istio, what upgrade notes ask about. Where it is not granted they say what they
+// could not look at, and go on.
+func Surveying() []Rule {
+	list := []string{"list"}
+	return []Rule{
+		{core, []string{"nodes"}, list},
+		{reviews, []string{"selfsubjectaccessreviews"}, []string{"create"}}, // a question: nothing is made
+		{"inference.networking.k8s.io", []string{"inferencepools"}, list},
+		{"inference.networking.x-k8s.io", []string{"inferencepools"}, list},
+		{gatewayAPI, []string{"backendtlspolicies", "grpcroutes", "httproutes", "tcproutes", "tlsroutes", "udproutes"}, list},
+		{"sailoperator.io", []string{"istios"}, list},
+		{"argoproj.io", []string{"applications"}, list},
+		{"helm.toolkit.fluxcd.io", []string{"helmreleases"}, list},
 	}
 }
 
@@ -118,7 +137,7 @@ func Needs(p plan.Plan) []Rule {
 
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
-	all := slices.Concat(Looking(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
+	all := slices.Concat(Looking(), Surveying(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
 	for _, k := range plan.Kinds() {
 		all = append(all, Doing(k)...)
 	}
@@ -126,7 +145,7 @@ func Everything() []Rule {
 }
 
 // ReadOnly is what the commands that only look need.
-func ReadOnly() []Rule { return merged(Looking()) }
+func ReadOnly() []Rule { return merged(slices.Concat(Looking(), Surveying())) }
 
 // merged has one rule for each set of verbs of a group.
 func merged(rules []Rule) []Rule {

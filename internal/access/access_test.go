@@ -2,12 +2,14 @@ package access_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/skew"
 )
 
 func TestDoing_knowsEachKind(t *testing.T) {
@@ -21,9 +23,27 @@ func TestDoing_knowsEachKind(t *testing.T) {
 func TestReadOnly_changesNothing(t *testing.T) {
 	for _, r := range access.ReadOnly() {
 		for _, v := range r.Verbs {
-			if !slices.Contains([]string{"get", "list", "watch"}, v) && !slices.Equal(r.Resources, []string{"pods/portforward"}) {
+			asks := slices.Equal(r.Resources, []string{"pods/portforward"}) || slices.Equal(r.Resources, []string{"selfsubjectaccessreviews"})
+			if !slices.Contains([]string{"get", "list", "watch"}, v) && !asks {
 				t.Errorf("%+v", r)
 			}
+		}
+	}
+}
+
+// Every kind that the survey lists is in the role: what is not would be unseen.
+func TestReadOnly_listsWhatTheNotesAskAbout(t *testing.T) {
+	kinds := skew.Kinds()
+	for _, text := range skew.Texts() {
+		resource, _, _ := strings.Cut(text, " ")
+		kinds = append(kinds, resource)
+	}
+	for _, kind := range kinds {
+		resource, group, _ := strings.Cut(kind, ".")
+		if !slices.ContainsFunc(access.ReadOnly(), func(r access.Rule) bool {
+			return r.Group == group && (slices.Contains(r.Resources, resource) || slices.Contains(r.Resources, "*")) && slices.Contains(r.Verbs, "list")
+		}) {
+			t.Errorf("%s is not in the role", kind)
 		}
 	}
 }
