@@ -43,6 +43,7 @@ func All() []Check {
 		{"which pods choose their proxy's image?", []string{codeOwnImage}, ownImage},
 		{"which known bugs would be met?", []string{codeBug}, bugs},
 		{"what changes on the way?", nil, notes},
+		{"which settings does the target no longer read?", []string{codeSetting}, settings},
 		{"what could not be looked at?", []string{codeUnseen}, unseen},
 	}
 }

@@ -117,6 +117,19 @@ func TestChecks(t *testing.T) {
 		}, "", "SRN1320", check.Warning, "workload default/details-v1"},
 		{"a known bug and a Gateway", gateway(""), "1.29.1", "SRN1321", check.Warning, "version 1.29.1"},
 		{"native sidecars", func(s *mesh.Snapshot) { s.Survey.Nodes.OldestKubelet = "v1.33.1" }, "1.27.0", "SRN2704", check.Warning, "version 1.27.0"},
+		{"a variable that is gone", func(s *mesh.Snapshot) {
+			s.ControlPlanes[0].Version = "1.25.0"
+			s.Survey.Istiods["default"].Env["ENABLE_AUTO_SNI"] = "false"
+		}, "1.27.0", "SRN1323", check.Warning, "revision default"},
+		{"a variable of proxies that is gone", func(s *mesh.Snapshot) {
+			s.ControlPlanes[0].Version = "1.26.0"
+			s.Survey.MeshConfigs["default"]["defaultConfig"] = map[string]any{"proxyMetadata": map[string]any{"ENABLE_DEFERRED_STATS_CREATION": "false"}}
+		}, "1.28.0", "SRN1323", check.Warning, "revision default"},
+		{"a value that is gone", func(s *mesh.Snapshot) {
+			s.ControlPlanes[0].Version = "1.23.0"
+			i := slices.IndexFunc(s.Releases, func(r mesh.Release) bool { return r.Chart == "istiod" })
+			s.Releases[i].Values = map[string]any{"istio_cni": map[string]any{"enabled": true}}
+		}, "1.24.0", "SRN1323", check.Warning, "revision default"},
 		{"what could not be seen", func(s *mesh.Snapshot) { s.Survey.Unseen = []string{"nodes: not permitted"} }, "", "SRN1322", check.Warning, "nodes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

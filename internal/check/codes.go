@@ -34,6 +34,7 @@ const (
 	codeOwnImage       = "SRN1320"
 	codeBug            = "SRN1321"
 	codeUnseen         = "SRN1322"
+	codeSetting        = "SRN1323"
 )
 
 // Doc is what a code means.

@@ -16,6 +16,7 @@ var file []byte
 type Release struct {
 	Minor        string   `json:"minor"`        // "1.29"
 	Kubernetes   string   `json:"kubernetes"`   // the oldest it supports
+	Source       string   `json:"source"`       // of that
 	CRDTemplates bool     `json:"crdTemplates"` // the base chart owns the CRDs (R§11.1)
 	TagService   bool     `json:"tagService"`   // a tag has a Service (R§2.1)
 	Changes      []Change `json:"changes"`
@@ -42,6 +43,8 @@ type facts struct {
 	GatewayAPI       []Bundle `json:"gatewayAPI"`
 	AlphaAnnotations []string `json:"alphaAnnotations"`
 	Gone             []Gone   `json:"gone"`
+
+	Settings []Setting `json:"settings"`
 }
 
 //nolint:gochecknoglobals // a constant that must be decoded: it is never written again

@@ -19,19 +19,20 @@ var notesFile []byte
 // tells whether it is concerned: an entry of the release's upgrade notes, a default
 // that changed, a field that went.
 type UpgradeNote struct {
-	Code     string `json:"code"`               // SRN, the minor and a number: SRN2704
-	Minor    string `json:"minor"`              // the release that brought it
-	What     string `json:"what"`               // the fact
-	Weight   Weight `json:"severity,omitempty"` // when it fires
-	Any      []Sign `json:"any,omitempty"`      // one of these must show …
-	All      []Sign `json:"all,omitempty"`      // … and each of these
-	Unless   []Sign `json:"unless,omitempty"`   // where one of these shows, it does not apply
-	ByHand   string `json:"byHand,omitempty"`   // why no sign can tell
-	Addition bool   `json:"addition,omitempty"` // it changes nothing until it is used
-	Profile  bool   `json:"profile,omitempty"`  // compatibilityVersion keeps the old way
-	Remedy   string `json:"remedy,omitempty"`
-	Istio    string `json:"istio,omitempty"` // istioctl's code for it
-	Source   string `json:"source"`
+	Code     string   `json:"code"`                // SRN, the minor and a number: SRN2704
+	Minor    string   `json:"minor"`               // the release that brought it
+	Backport []string `json:"backports,omitempty"` // the patches of older releases that have it, too
+	What     string   `json:"what"`                // the fact
+	Weight   Weight   `json:"severity,omitempty"`  // when it fires
+	Any      []Sign   `json:"any,omitempty"`       // one of these must show …
+	All      []Sign   `json:"all,omitempty"`       // … and each of these
+	Unless   []Sign   `json:"unless,omitempty"`    // where one of these shows, it does not apply
+	ByHand   string   `json:"byHand,omitempty"`    // why no sign can tell
+	Addition bool     `json:"addition,omitempty"`  // it changes nothing until it is used
+	Profile  bool     `json:"profile,omitempty"`   // compatibilityVersion keeps the old way
+	Remedy   string   `json:"remedy,omitempty"`
+	Istio    string   `json:"istio,omitempty"` // istioctl's code for it
+	Source   string   `json:"source"`
 }
 
 // Weight is how much a note weighs that fires.
@@ -79,7 +80,7 @@ func (n UpgradeNote) Link() string {
 }
 
 // Notes judges each upgrade note between two versions for what leaves the
-// revisions. Pairs that the data does not know give none: Judge says so.
+// revisions. Of releases that the data does not know there are none: Judge says so.
 func Notes(from, to string, revisions []string, s mesh.Snapshot) []Noted {
 	a, errA := Parse(from)
 	b, errB := Parse(to)
@@ -89,7 +90,7 @@ func Notes(from, to string, revisions []string, s mesh.Snapshot) []Noted {
 	look := looker{s: s, revisions: revisions}
 	var out []Noted
 	for _, n := range loadNotes() {
-		if m, err := Parse(n.Minor); err == nil && between(a, m, b) {
+		if n.in(b) && !n.in(a) {
 			answer, why := look.judge(n)
 			out = append(out, Noted{UpgradeNote: n, Answer: answer, Why: why})
 		}
@@ -97,9 +98,17 @@ func Notes(from, to string, revisions []string, s mesh.Snapshot) []Noted {
 	return out
 }
 
-// between says whether the minor is newer than that of a and not newer than that of b.
-func between(a, minor, b *semver.Version) bool {
-	return minor.Major() == b.Major() && minor.Minor() > a.Minor() && minor.Minor() <= b.Minor()
+// in says whether a version has what the note is about: its minor release, newer
+// ones, and of older ones those from a patch on to which it was brought back.
+func (n UpgradeNote) in(v *semver.Version) bool {
+	m, err := Parse(n.Minor)
+	if err != nil || m.Major() != v.Major() {
+		return false
+	}
+	return m.Minor() <= v.Minor() || slices.ContainsFunc(n.Backport, func(patch string) bool {
+		p, err := Parse(patch)
+		return err == nil && p.Minor() == v.Minor() && !v.LessThan(p)
+	})
 }
 
 func (l looker) judge(n UpgradeNote) (Answer, string) {

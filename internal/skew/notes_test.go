@@ -173,10 +173,10 @@ func TestNotes_areThoseBetweenTheVersions(t *testing.T) {
 		}
 		return out
 	}
-	if got := count("1.27.0", "1.29.1"); len(got) != 2 || got["1.28"] == 0 || got["1.29"] == 0 {
-		t.Errorf("1.27.0 -> 1.29.1: %v", got)
+	if got := count("1.27.0", "1.29.0"); len(got) != 2 || got["1.28"] == 0 || got["1.29"] == 0 {
+		t.Errorf("1.27.0 -> 1.29.0: %v", got)
 	}
-	for _, pair := range [][2]string{{"1.29.0", "1.29.1"}, {"1.29.1", "1.27.0"}, {"x", "1.29.1"}, {"1.29.1", "x"}, {"", "1.29.1"}} {
+	for _, pair := range [][2]string{{"1.29.1", "1.29.2"}, {"1.29.1", "1.27.0"}, {"x", "1.29.1"}, {"1.29.1", "x"}, {"", "1.29.1"}} {
 		if got := count(pair[0], pair[1]); len(got) != 0 {
 			t.Errorf("%v: %v", pair, got)
 		}
@@ -184,6 +184,38 @@ func TestNotes_areThoseBetweenTheVersions(t *testing.T) {
 	for minor := 24; minor <= 31; minor++ {
 		if got := count(fmt.Sprintf("1.%d.0", minor-1), fmt.Sprintf("1.%d.0", minor)); len(got) != 1 {
 			t.Errorf("1.%d has no notes of its own: %v", minor, got)
+		}
+	}
+}
+
+// A note that was brought back to patches of older releases concerns who comes
+// from before the patch, and nobody who has it already.
+func TestNotes_broughtBack(t *testing.T) {
+	for _, tt := range []struct {
+		code, from, to string
+		want           bool
+	}{
+		{"SRN3005", "1.27.0", "1.29.1", true},
+		{"SRN3005", "1.27.0", "1.29.0", false},
+		{"SRN3005", "1.27.8", "1.29.1", false},
+		{"SRN3005", "1.28.5", "1.30.0", false},
+		{"SRN3005", "1.29.0", "1.29.1", true},
+		{"SRN2904", "1.27.5", "1.27.6", true},
+		{"SRN2904", "1.28.4", "1.29.0", false},
+		{"SRN3102", "1.29.5", "1.30.3", true},
+		{"SRN2503", "1.23.5", "1.24.2", false},
+		{"SRN2503", "1.23.5", "1.24.3", true},
+	} {
+		got := slices.ContainsFunc(skew.Notes(tt.from, tt.to, []string{"default"}, surveyed()), func(n skew.Noted) bool { return n.Code == tt.code })
+		if got != tt.want {
+			t.Errorf("%s, %s -> %s: listed %v, want %v", tt.code, tt.from, tt.to, got, tt.want)
+		}
+	}
+	for _, n := range skew.AllNotes() {
+		for _, p := range n.Backport {
+			if _, err := skew.Parse(p); err != nil || !strings.Contains(n.Source, p) {
+				t.Errorf("%s: %s is in no source (%v)", n.Code, p, err)
+			}
 		}
 	}
 }

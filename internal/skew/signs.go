@@ -170,6 +170,9 @@ func (l looker) value(path string) (Answer, string) {
 			return Fires, "the value " + path + " is set"
 		}
 	}
+	if len(l.values()) < len(l.revisions) {
+		return CannotTell, "the values of a control plane that Helm does not own are not known"
+	}
 	return DoesNotApply, "the value " + path + " is not set"
 }
 
