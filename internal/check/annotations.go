@@ -11,7 +11,7 @@ import (
 
 // alpha lists annotations of alpha features, one finding an annotation: a release
 // may change or drop them without notice.
-func alpha(s mesh.Snapshot, _ Question) []Finding {
+func alpha(s mesh.Snapshot, q Question) []Finding {
 	carriers := map[string][]string{}
 	for _, w := range s.Workloads {
 		for key := range w.TemplateAnnotations {
@@ -25,8 +25,9 @@ func alpha(s mesh.Snapshot, _ Question) []Finding {
 	}
 	var out []Finding
 	for _, key := range slices.Sorted(maps.Keys(carriers)) {
-		if skew.Alpha(key) {
-			out = append(out, Finding{codeAlpha, Info, few(carriers[key]), "annotation " + key + " is of an alpha feature", ""})
+		have := slices.DeleteFunc(carriers[key], func(o string) bool { return !q.asksAbout(o) })
+		if skew.Alpha(key) && len(have) > 0 {
+			out = append(out, Finding{codeAlpha, Info, few(have), "annotation " + key + " is of an alpha feature", ""})
 		}
 	}
 	return out
@@ -35,6 +36,7 @@ func alpha(s mesh.Snapshot, _ Question) []Finding {
 // few names the first of many.
 func few(names []string) string {
 	slices.Sort(names)
+	names = slices.Compact(names)
 	if len(names) <= 1 {
 		return append(names, "")[0]
 	}

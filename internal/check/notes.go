@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -34,7 +35,7 @@ func Notes(s mesh.Snapshot, q Question) []skew.Noted {
 			oldest = c.Version
 		}
 	}
-	return skew.Notes(oldest, q.To, from, s)
+	return skew.Notes(cmp.Or(q.Since, oldest), q.To, from, s)
 }
 
 // unseen says what could not be looked at: no news is not good news.

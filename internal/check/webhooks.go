@@ -20,7 +20,7 @@ func callsNothing(s mesh.Snapshot, _ Question) []Finding {
 			if why := dead(s, w.Service); why != "" {
 				out = append(out, Finding{
 					codeCallsNothing, Overridable, "injector " + in.Name, "it calls " + w.Service + ", " + why + ": pods that it matches cannot be made",
-					"bring that control plane back, or remove what is left of it: istioctl uninstall --revision " + in.Revision,
+					"bring that control plane back, or delete what is left of it: kubectl delete mutatingwebhookconfiguration " + in.Name,
 				})
 				break // one entry says it
 			}
@@ -37,7 +37,7 @@ func callsNothing(s mesh.Snapshot, _ Question) []Finding {
 			}
 			out = append(out, Finding{
 				codeCallsNothing, sev, "validator " + v.Name, "it calls " + v.Service + ", " + why + ": Istio configuration of its revision cannot be changed",
-				"bring that control plane back, or remove what is left of it: istioctl uninstall --revision " + v.Revision,
+				"bring that control plane back, or delete what is left of it: kubectl delete validatingwebhookconfiguration " + v.Name,
 			})
 		}
 	}
@@ -104,7 +104,7 @@ func overlap(s mesh.Snapshot, _ Question) []Finding {
 				said[key] = true
 				out = append(out, Finding{
 					codeOverlap, Warning, "injectors " + key, fmt.Sprintf("they are of different revisions and all take pods with some labels (namespace %v, pod %v, for one)", ns, pod),
-					"switch the one off that should not: setting the default tag does it to the unrevisioned one",
+					"switch the one off that should not: serin tag set default does it to the unrevisioned one",
 				})
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/skew"
 	"github.com/serin-mesh/serin/internal/view"
 )
 
@@ -34,9 +35,10 @@ func look(ctx context.Context, r drive.Reader) (mesh.Snapshot, error) {
 
 // precheckRequest is `serin precheck` as it was typed.
 type precheckRequest struct {
-	request plan.Request
-	out     output
-	failOn  string
+	plan.PrecheckRequest
+	out       output
+	failOn    string
+	threshold string
 }
 
 // What --fail-on takes.
@@ -45,14 +47,71 @@ const (
 	failOnWarning = "warning"
 )
 
+// istioctlsText is what istioctl calls text.
+const istioctlsText = "log"
+
+// precheckFlags are the flags of `serin precheck`: those of istioctl x precheck,
+// and ours.
+type precheckFlags struct {
+	precheckRequest
+	output, file, to, revision string
+	from, ignore               []string
+}
+
+func (f *precheckFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&f.to, "to", "", "Istio version to go to, as in 1.29.1; the mesh is judged as it is when not given")
+	fs.StringVarP(&f.revision, "revision", "r", "", "Name of the new revision; the version with dashes when not given")
+	fs.StringSliceVar(&f.from, "from", nil, "Revisions to leave; the only one there is when not given")
+	fs.StringVarP(&f.file, "filename", "f", "", "File with an UpgradeRequest; flags win over it")
+	fs.StringVarP(&f.output, "output", "o", "text", "Output format: text, json or yaml")
+	fs.StringVar(&f.failOn, "fail-on", failOnError, "Gravest findings that may pass: with error warnings do, with warning nothing but information")
+	fs.StringVar(&f.Since, "from-version", "", "Judge what changed since this version, whatever is there")
+	fs.StringVar(&f.threshold, "output-threshold", "info", "Least severity that is shown: info, warning or error; those below still count")
+	fs.BoolVar(&f.ChangesOnly, "skip-controlplane", false, "Judge only what changes between the releases")
+	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of findings to pass: an overridable one becomes a warning, a warning fails nothing")
+}
+
+// request is what was typed, over what the file says.
+func (f *precheckFlags) request(c *cobra.Command, namespace string) (precheckRequest, error) {
+	req := f.precheckRequest
+	if f.file != "" {
+		r, err := readRequest(f.file, c)
+		if err != nil {
+			return req, err
+		}
+		req.Request = r
+	}
+	said := c.Flags()
+	set(said, "to", &req.To, strings.TrimPrefix(f.to, "v"))
+	set(said, "revision", &req.Revision, f.revision)
+	set(said, "from", &req.From, f.from)
+	set(said, "ignore-check", &req.IgnoreChecks, f.ignore)
+	req.Namespace, req.threshold = namespace, strings.ToLower(f.threshold)
+	if req.Since != "" {
+		if _, err := skew.Parse(req.Since); err != nil {
+			return req, fmt.Errorf("--from-version: %w", err)
+		}
+	}
+	format := f.output
+	if format == istioctlsText {
+		format = string(view.Text)
+	}
+	var err error
+	if req.out, err = parseOutput(format, view.Text, view.JSON, view.YAML); err != nil {
+		return req, err
+	}
+	if !slices.Contains([]string{failOnError, failOnWarning}, req.failOn) {
+		return req, fmt.Errorf("--fail-on %q is neither error nor warning", req.failOn)
+	}
+	if !slices.Contains(thresholds(), req.threshold) {
+		return req, fmt.Errorf("--output-threshold %q is none of %s", f.threshold, strings.Join(thresholds(), ", "))
+	}
+	return req, nil
+}
+
 func (a *app) precheck() *cobra.Command {
-	var (
-		req          precheckRequest
-		out          string
-		to, revision string
-		from, ignore []string
-		file         string
-	)
+	var flags precheckFlags
 	c := &cobra.Command{
 		Use: "precheck [--to VERSION]", Short: "Show every reason why not, and how to mend it; writes nothing to the cluster",
 		Long: `Look at the mesh and show everything that stands in the way of an upgrade, all at once, each with
@@ -64,41 +123,25 @@ Of the target's upgrade notes each one fires, does not apply, or cannot be told.
   serin precheck --to 1.29.1
   # is the mesh well as it is
   serin precheck
+  # what a release has changed since 1.27, before there is a mesh
+  serin precheck --from-version 1.27 --to 1.29.1 --skip-controlplane
   # in a pipeline: warnings count, one is known
   serin precheck --to 1.29.1 -o json --fail-on warning --ignore-check SRN1309`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if file != "" {
-				var err error
-				if req.request, err = readRequest(file, c); err != nil {
-					return err
-				}
-			}
-			said := c.Flags()
-			set(said, "to", &req.request.To, strings.TrimPrefix(to, "v"))
-			set(said, "revision", &req.request.Revision, revision)
-			set(said, "from", &req.request.From, from)
-			set(said, "ignore-check", &req.request.IgnoreChecks, ignore)
-			var err error
-			if req.out, err = parseOutput(out, view.Text, view.JSON, view.YAML); err != nil {
+			req, err := flags.request(c, a.target.namespace())
+			if err != nil {
 				return err
-			}
-			if !slices.Contains([]string{failOnError, failOnWarning}, req.failOn) {
-				return fmt.Errorf("--fail-on %q is neither error nor warning", req.failOn)
 			}
 			return a.check(c.Context(), req)
 		},
 	}
-	fs := c.Flags()
-	fs.StringVar(&to, "to", "", "Istio version to go to, as in 1.29.1; the mesh is judged as it is when not given")
-	fs.StringVar(&revision, "revision", "", "Name of the new revision; the version with dashes when not given")
-	fs.StringSliceVar(&from, "from", nil, "Revisions to leave; the only one there is when not given")
-	fs.StringVarP(&file, "filename", "f", "", "File with an UpgradeRequest; flags win over it")
-	fs.StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
-	fs.StringVar(&req.failOn, "fail-on", failOnError, "Gravest findings that may pass: with error warnings do, with warning nothing but information")
-	fs.StringSliceVar(&ignore, "ignore-check", nil, "Codes of findings to pass: an overridable one becomes a warning, a warning fails nothing")
+	flags.add(c)
 	return c
 }
+
+// thresholds are istioctl's levels, in lower case.
+func thresholds() []string { return []string{"info", "warning", "error"} }
 
 func (a *app) check(ctx context.Context, req precheckRequest) error {
 	reader, err := a.world.Reader(a.target)
@@ -109,7 +152,8 @@ func (a *app) check(ctx context.Context, req precheckRequest) error {
 	if err != nil {
 		return err
 	}
-	p := view.NewPrecheck(plan.Precheck(s, req.request))
+	whole := view.NewPrecheck(plan.Precheck(s, req.PrecheckRequest))
+	p := whole.Above(req.threshold)
 	if req.out.format == view.Text {
 		err = p.Text(a.io.Out)
 	} else {
@@ -118,8 +162,8 @@ func (a *app) check(ctx context.Context, req precheckRequest) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range p.Findings {
-		warns := f.Severity == plan.Warning && req.failOn == failOnWarning && !slices.Contains(req.request.IgnoreChecks, f.Code)
+	for _, f := range whole.Findings {
+		warns := f.Severity == plan.Warning && req.failOn == failOnWarning && !slices.Contains(req.IgnoreChecks, f.Code)
 		if f.Blocking() || warns {
 			return exit{code: exitRefused}
 		}

@@ -41,6 +41,7 @@ type facts struct {
 	istioServices []string                               // namespace/name, in Istio's namespace
 	annotated     annotations                            // of namespaces and Services
 	spaces        annotations
+	deployed      annotations // of Deployments themselves
 	operators     []mesh.Object
 	twoBudgets    []mesh.Ref
 	// the shapes that are not supported, by who finds them

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/skew"
 )
 
 const proxyContainer = "istio-proxy"
@@ -19,6 +21,7 @@ type podFact struct {
 	mesh.Pod
 	owner metav1.OwnerReference // its controller; Kind is empty for a bare pod
 	proxy bool
+	alpha []string // its annotations of alpha features, but for those that injection writes
 }
 
 func (r *Reader) pods(ctx context.Context, f *facts) error {
@@ -60,6 +63,7 @@ func podOf(p *corev1.Pod) podFact {
 		}
 	}
 	c := proxyOf(p.Spec)
+	f.alpha = alphaOf(p.Annotations, c != nil)
 	// ztunnel's container has the name too; it is no sidecar and has no revision to move (R§10).
 	if c == nil || p.Labels["app"] == "ztunnel" {
 		return f
@@ -68,6 +72,22 @@ func podOf(p *corev1.Pod) podFact {
 	f.Version = imageVersion(c.Image)
 	f.Revision = revisionOf(p.Annotations, c)
 	return f
+}
+
+// alphaOf are the annotations of alpha features. The injector writes some itself,
+// which say nothing about the user (istioctl leaves out the same but for the overrides).
+func alphaOf(have map[string]string, injected bool) []string { //nolint:revive // what is left out depends on it
+	injectors := []string{
+		"proxy.istio.io/overrides", "sidecar.istio.io/interceptionMode", "traffic.sidecar.istio.io/includeInboundPorts",
+		"traffic.sidecar.istio.io/excludeInboundPorts", "traffic.sidecar.istio.io/includeOutboundIPRanges",
+	}
+	var out []string
+	for key := range have {
+		if skew.Alpha(key) && (!injected || !slices.Contains(injectors, key)) {
+			out = append(out, key)
+		}
+	}
+	return out
 }
 
 // proxyOf finds the proxy, which is an init container where sidecars are native (R§1.5).

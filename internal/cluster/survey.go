@@ -29,7 +29,7 @@ func (r *Reader) Survey(ctx context.Context) (mesh.Snapshot, error) {
 	}
 	v := &survey{facts: raw, kinds: map[string]bool{}}
 	v.Services = slices.Sorted(slices.Values(raw.istioServices))
-	v.Annotations = raw.annotated.with(raw.spaces)
+	v.Annotations = raw.annotated.with(raw.spaces, raw.deployed, raw.alphaPods())
 	v.Installers = raw.operators
 	v.TwoBudgets = raw.twoBudgets
 	v.Istiods = raw.istiodFacts()

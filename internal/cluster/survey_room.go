@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -90,11 +91,33 @@ func (a annotations) note(object string, have map[string]string) {
 	}
 }
 
-func (a annotations) with(b annotations) map[string][]string {
+func (a annotations) with(more ...annotations) map[string][]string {
 	out := map[string][]string{}
-	for _, from := range []annotations{a, b} {
+	for _, from := range append(more, a) {
 		for k, objects := range from {
 			out[k] = append(out[k], objects...)
+		}
+	}
+	for k := range out {
+		slices.Sort(out[k])
+		out[k] = slices.Compact(out[k])
+	}
+	return out
+}
+
+// alphaPods are the workloads whose pods carry annotations of alpha features.
+func (f *facts) alphaPods() annotations {
+	out, seen := annotations{}, map[[2]string]bool{}
+	for _, p := range f.pods {
+		if len(p.alpha) == 0 {
+			continue
+		}
+		object := "workload " + f.workload(p).String()
+		for _, key := range p.alpha {
+			if !seen[[2]string{key, object}] {
+				seen[[2]string{key, object}] = true
+				out[key] = append(out[key], object)
+			}
 		}
 	}
 	return out

@@ -20,11 +20,12 @@ type set struct {
 }
 
 func (r *Reader) deployments(ctx context.Context, f *facts) error {
-	f.istiods = map[string]istiodFact{}
+	f.istiods, f.deployed = map[string]istiodFact{}, annotations{}
 	return each(ctx, "deployments.apps", metav1.ListOptions{}, r.Kube.AppsV1().Deployments("").List, func(l *appsv1.DeploymentList) {
 		for i := range l.Items {
 			d := &l.Items[i]
 			f.deployments = append(f.deployments, deploymentOf(d))
+			f.deployed.note("workload "+d.Namespace+"/"+d.Name, d.Annotations)
 			if d.Labels["app"] == "istiod" && d.Spec.Template.Labels["app"] == "istiod" {
 				c := controlPlaneOf(d)
 				f.controlPlanes = append(f.controlPlanes, c)

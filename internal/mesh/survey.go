@@ -14,7 +14,7 @@ type Survey struct {
 	Kinds        []string                  `json:"kinds,omitempty"`       // "sidecars.networking.istio.io": custom resources of which there is at least one object
 	EnvoyFilters []EnvoyFilter             `json:"envoyFilters,omitempty"`
 	Texts        map[string][]string       `json:"texts,omitempty"`       // what a rule searches configuration for -> namespace/name of objects that have it
-	Annotations  map[string][]string       `json:"annotations,omitempty"` // Istio's annotation -> the namespaces and Services that carry it
+	Annotations  map[string][]string       `json:"annotations,omitempty"` // Istio's annotation -> the namespaces, Services and workloads that carry it; of pods alone only those of alpha features
 	Installers   []Object                  `json:"installers,omitempty"`  // what installs Istio by itself: Sail, Argo CD, Flux, the in-cluster operator
 	TwoBudgets   []Ref                     `json:"twoBudgets,omitempty"`  // workloads that two PodDisruptionBudgets select: every eviction of theirs fails
 }

@@ -34,7 +34,7 @@ func (b *builder) judge() {
 // judgeChecks takes from the checks what stands in the way. What is only to be
 // known is precheck's: it may change from one look to the next, and a plan may not.
 func (b *builder) judgeChecks() {
-	for _, f := range check.Look(b.s, check.Question{To: b.req.To, From: b.from}) {
+	for _, f := range check.LookAtMesh(b.s, check.Question{To: b.req.To, From: b.from}) {
 		if f.Blocking() {
 			b.findings = append(b.findings, f)
 		}

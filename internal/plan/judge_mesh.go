@@ -13,22 +13,22 @@ func (b *builder) judgeTags() {
 		object := "tag " + t.Name
 		if !b.s.Serves(t.Revision) {
 			b.find(codeDangling, Mandatory, object, "it leads to revision "+t.Revision+", which has no ready control plane: pods that follow it cannot be made",
-				"move it: istioctl tag set "+t.Name+" --revision REVISION --overwrite")
+				"move it: serin tag set "+t.Name+" --revision REVISION --overwrite")
 			continue
 		}
 		if !slices.Contains(b.scope.tags, t.Name) {
 			continue
 		}
 		if t.Split {
-			b.find(codeSplit, Mandatory, object, "its parts disagree: "+parts(t), "set it again: istioctl tag set "+t.Name+" --revision "+t.Revision+" --overwrite")
+			b.find(codeSplit, Mandatory, object, "its parts disagree: "+parts(t), "serin tag repair "+t.Name)
 		}
 		if t.Injector == "" {
-			b.find(codeSplit, Mandatory, object, "it has a Service and no injector", "set it again: istioctl tag set "+t.Name+" --revision "+t.Revision+" --overwrite")
+			b.find(codeSplit, Mandatory, object, "it has a Service and no injector", "serin tag repair "+t.Name)
 		}
 		switch {
 		case t.Owner.Kind == mesh.OwnerHelm:
 			b.find(codeHelmTag, Mandatory, object, ownedBy(t.Owner)+" (revisionTags): it cannot move to another release without a moment with none",
-				"take it out of the release's revisionTags and set it by hand: istioctl tag set "+t.Name+" --revision "+t.Revision)
+				"take it out of the release's revisionTags and set it by hand: serin tag set "+t.Name+" --revision "+t.Revision)
 		case gitOps(t.Owner):
 			b.find(codeGitOpsTag, Mandatory, object, ownedBy(t.Owner)+", which would move it back", "serin does not write through Git yet: take the tag out of it, or go by hand")
 		}
@@ -66,7 +66,7 @@ func (b *builder) judgeDefault() {
 		b.find(codeDangling, sev, object, "it calls revision "+v.Revision+", which has no ready control plane", "set defaultRevision of the base release to a revision that is there")
 	case !hasTag && !b.scope.pin && b.leaves(v.Revision):
 		b.find(codeLoneValidator, Mandatory, object, "it calls revision "+v.Revision+" and there is no default tag with which it could move",
-			"set one: istioctl tag set default --revision "+v.Revision)
+			"set one: serin tag set default --revision "+v.Revision)
 	}
 	if moves && gitOps(v.Owner) {
 		b.find(codeGitOpsTag, Mandatory, object, ownedBy(v.Owner)+", which would move it back",
@@ -93,7 +93,7 @@ func (b *builder) judgeNamespaces() {
 		switch {
 		case i.Conflict:
 			b.find(codeDouble, Mandatory, object, "injectors of different revisions take its pods: "+strings.Join(i.Injectors, ", "),
-				"switch the one off that should not: istioctl tag set default does it to the unrevisioned one")
+				"switch the one off that should not: serin tag set default does it to the unrevisioned one")
 		case i.None() && (injection == "enabled" || !hasInjection && rev != ""):
 			b.find(codeNamesNothing, Overridable, object, "its labels ask for injection and nothing answers: its pods start without a sidecar", "label it with a revision or a tag that is there")
 		case hasInjection && hasRev:
@@ -117,7 +117,7 @@ func (b *builder) judgeOverlap() {
 	for _, in := range b.s.Injectors {
 		if in.Tag == "" && in.Revision == mesh.DefaultRevision && !in.IsOff() {
 			b.find(codeDouble, Mandatory, "injector "+in.Name, "it is on beside the default tag: once the tag moves two revisions would inject the same pods",
-				"set the tag again, which switches it off: istioctl tag set default --revision default --overwrite")
+				"serin tag repair default switches it off")
 		}
 	}
 }

@@ -8,6 +8,15 @@ import (
 	"github.com/serin-mesh/serin/internal/skew"
 )
 
+// PrecheckRequest is what is asked of a mesh: the upgrade that is thought of, and
+// how much of it.
+type PrecheckRequest struct {
+	Request
+	Since       string // changes matter from this version on, whatever is there
+	Namespace   string // leave out what is about objects of other namespaces
+	ChangesOnly bool   // judge nothing but what changes on the way
+}
+
 // Prechecked is what a look at a mesh comes to.
 type Prechecked struct {
 	From     []string     `json:"from"` // the revisions that were judged
@@ -21,8 +30,8 @@ type Prechecked struct {
 // known. Without a version to go to it judges the mesh as it is; where a plan
 // cannot even begin, because nobody says what to leave or because there is no
 // Istio yet, what does not depend on that is judged all the same.
-func Precheck(s mesh.Snapshot, r Request) Prechecked {
-	b := newBuilder(s, r)
+func Precheck(s mesh.Snapshot, r PrecheckRequest) Prechecked {
+	b := newBuilder(s, r.Request)
 	target := b.req.To
 	if target != "" {
 		b.choose()
@@ -33,14 +42,25 @@ func Precheck(s mesh.Snapshot, r Request) Prechecked {
 	} else {
 		b.judgeAsIs()
 	}
-	q := check.Question{To: target, From: b.from}
-	b.findings = append(b.findings, check.Look(s, q)...)
+	q := check.Question{To: target, From: b.from, Since: r.Since, Namespace: r.Namespace}
+	if q.To == "" && r.Since != "" {
+		q.To = newest(s)
+	}
+	if r.ChangesOnly {
+		b.findings = check.LookAtChanges(s, q)
+	} else {
+		b.findings = append(b.findings, check.Look(s, q)...)
+	}
+	b.findings = q.Narrow(b.findings)
 	b.soften()
 	b.ignore()
-	out := Prechecked{From: orEmpty(b.from), Versions: []string{}, To: target, Findings: check.Sorted(b.findings), Notes: check.Notes(s, q)}
+	out := Prechecked{From: orEmpty(b.from), Versions: []string{}, To: q.To, Findings: check.Sorted(b.findings), Notes: check.Notes(s, q)}
 	for _, rev := range b.from {
 		c, _ := s.ControlPlane(rev)
 		out.Versions = append(out.Versions, c.Version)
+	}
+	if r.Since != "" {
+		out.Versions = []string{r.Since}
 	}
 	if out.Findings == nil {
 		out.Findings = []Finding{}
@@ -58,6 +78,17 @@ func (p Prechecked) Answers() (int, int, int) {
 		count[n.Answer]++
 	}
 	return count[skew.Fires], count[skew.DoesNotApply], count[skew.CannotTell]
+}
+
+// newest is the newest version that a control plane has.
+func newest(s mesh.Snapshot) string {
+	out := ""
+	for _, c := range s.ControlPlanes {
+		if out == "" || skew.SameOrOlder(out, c.Version) {
+			out = c.Version
+		}
+	}
+	return out
 }
 
 // judgeAsIs judges every control plane and what is on it, without a target. A

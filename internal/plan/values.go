@@ -20,7 +20,7 @@ func (b *builder) judgeValues() {
 		for _, path := range []string{"revisionTags", "pilot.revisionTags"} {
 			if tags, _ := value(r.Values, path).([]any); len(tags) > 0 {
 				b.find(codeHelmTag, Mandatory, object, "its value "+path+" renders tags: they cannot move to another release without a moment with none",
-					"take them out of the release and set them by hand: istioctl tag set TAG --revision "+rev+" --overwrite")
+					"take them out of the release and set them by hand: serin tag set TAG --revision "+rev+" --overwrite")
 			}
 		}
 		for _, path := range addresses() {

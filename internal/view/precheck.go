@@ -1,8 +1,10 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/check"
@@ -55,6 +57,14 @@ func NewPrecheck(p plan.Prechecked) Precheck {
 	return out
 }
 
+// Above leaves out the findings that weigh less: warning leaves out what is only
+// to be known, error what is only a warning.
+func (c Precheck) Above(threshold string) Precheck {
+	hidden := map[string][]plan.Severity{"warning": {plan.Info}, "error": {plan.Info, plan.Warning}}[threshold]
+	c.Findings = slices.DeleteFunc(slices.Clone(c.Findings), func(f Checked) bool { return slices.Contains(hidden, f.Severity) })
+	return c
+}
+
 // Text writes the findings, the gravest first, the upgrade notes, and what it comes to.
 func (c Precheck) Text(w io.Writer) error {
 	p := &printer{w: w}
@@ -92,13 +102,19 @@ func (c Precheck) Text(w io.Writer) error {
 	return p.err
 }
 
+// order puts what concerns the mesh first.
+func order(n Note) int {
+	return slices.Index([]string{"fires", "cannot tell", "does not apply"}, n.Answer)
+}
+
 func (c Precheck) notes(p *printer) {
 	if len(c.Notes) == 0 {
 		return
 	}
 	t := newTable("NOTE", "ANSWER", "WHAT CHANGES", "WHY")
 	t.gap, t.max = "  ", []int{0, 0, 42, 28}
-	for _, n := range c.Notes {
+	rows := slices.SortedStableFunc(slices.Values(c.Notes), func(a, b Note) int { return cmp.Compare(order(a), order(b)) })
+	for _, n := range rows {
 		t.add(n.Code, n.Answer, n.What, n.Why)
 	}
 	p.f("Upgrade notes %s -> %s: %d fire, %d do not apply, of %d nothing can be told.\n", strings.Join(c.Versions, ", "), c.To, c.fire, c.idle, c.untold)
