@@ -10,13 +10,15 @@ import (
 
 // controlPlane wants the revision at full size, at least the old one's and at
 // least two (S-16), its injector with a CA bundle, and dry-run pods injected by it.
+// Where the plan has settled how many istiods are enough, and a finding has said
+// that they are few, waiting for more would be waiting for ever.
 func controlPlane(q Question, ev Evidence) (State, string) {
 	c, ok := ev.Snapshot.ControlPlane(q.Revision)
 	if !ok {
 		return Shut, "there is no control plane of revision " + q.Revision
 	}
 	want := max(c.Replicas, cmp.Or(q.Istiods, 2))
-	if old, ok := ev.Snapshot.ControlPlane(q.Old); ok {
+	if old, ok := ev.Snapshot.ControlPlane(q.Old); ok && q.Istiods == 0 {
 		want = max(want, old.Ready)
 	}
 	if c.Ready < want {

@@ -55,7 +55,7 @@ type Question struct {
 	Step       int        `json:"step"`                 // its number, for the approval
 	MinServed  int        `json:"minServed,omitempty"`  // requests each moved workload must have answered
 	Tag        string     `json:"tag,omitempty"`        // the only one in question
-	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two
+	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two and the old revision's
 	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are
 }
 

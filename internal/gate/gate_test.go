@@ -111,6 +111,12 @@ func TestJudge(t *testing.T) {
 			plane(ev, "new").Replicas, plane(ev, "new").Ready = 1, 1
 		}, gate.Unknown, "1 of 2"},
 		{"S16 fewer than the old", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { plane(ev, "old").Ready = 3 }, gate.Unknown, "2 of 3"},
+		{"S16 a tag goes back to one istiod, as its plan has said", gate.ControlPlane, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			q.Istiods, plane(ev, "new").Replicas, plane(ev, "new").Ready, plane(ev, "old").Ready = 1, 1, 1, 3
+		}, gate.Open, "1 of 1"},
+		{"S16 and to none of it", gate.ControlPlane, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			q.Istiods, plane(ev, "new").Replicas, plane(ev, "new").Ready = 1, 1, 0
+		}, gate.Unknown, "0 of 1"},
 		{"no CA bundle", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
 			for _, in := range ev.Snapshot.Injectors {
 				in.Webhooks[0].CABundle = false

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
@@ -101,6 +103,9 @@ func TestOperations_andIstioctlUnderstandEachOther(t *testing.T) {
 	}
 	w.run(3, "uninstall", "--revision", "canary", "-y") // S-54: the namespace relies on it
 	w.run(5, "rollback")
+	eventually(t, "the canary's pods to have gone: until then their proxies rely on it", func() bool {
+		return !slices.ContainsFunc(w.selected(t, ""), func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	})
 
 	w.run(0, "uninstall", "--revision", "canary", "-y")
 	if lost := w.tally(); lost > 0 {
