@@ -244,6 +244,37 @@ func TestMoveTagInPlace(t *testing.T) {
 	}
 }
 
+// TestMoveTagBackFromIstioctl is R§2.4's trap set right: "istioctl install" has led the
+// validator away from what its release says, which then has nothing to upgrade.
+func TestMoveTagBackFromIstioctl(t *testing.T) {
+	w, h, writer := shop(t)
+	p, before := planned(t, w)
+	apply(t, writer, p, before, p.Steps[:3])
+	api := w.Kube.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	v, err := api.Get(t.Context(), mesh.DefaultValidator, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Labels[mesh.RevLabel], v.Webhooks[0].ClientConfig.Service.Name = "1-29-1", "istiod-1-29-1"
+	if _, err := api.Update(t.Context(), v, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	base := h.is["istio-base"]
+	base.Values = map[string]any{"defaultRevision": "default"}
+	h.put(base)
+	st := plan.Step{Kind: plan.MoveTag, Tag: "default", From: "1-29-1", To: "default", Version: "1.27.0"}
+	if err := writer.Apply(t.Context(), st, p, before); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := api.Get(t.Context(), mesh.DefaultValidator, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := moved.Webhooks[0].ClientConfig; c.Service.Name != "istiod" || moved.Labels[mesh.RevLabel] != "default" {
+		t.Errorf("it still calls %s of %s", c.Service.Name, moved.Labels[mesh.RevLabel])
+	}
+}
+
 func TestLabelsChangeInOnePatch(t *testing.T) {
 	w, _, writer := shop(t)
 	before := observed(t, w)

@@ -29,6 +29,13 @@ func TestOwnerOf(t *testing.T) {
 			o:    metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm", "install.operator.istio.io/owning-resource": "installed-state"}},
 			want: mesh.Owner{Kind: mesh.OwnerIstioctl, Name: "installed-state"},
 		},
+		"istioctl install without a file": {
+			o: metav1.ObjectMeta{Labels: map[string]string{
+				"app.kubernetes.io/managed-by": "Helm", "install.operator.istio.io/owning-resource": "unknown",
+				"install.operator.istio.io/owning-resource-namespace": "istio-system",
+			}},
+			want: mesh.Owner{Kind: mesh.OwnerIstioctl},
+		},
 		"Helm's istiod chart says unknown": {
 			o:    metav1.ObjectMeta{Labels: map[string]string{"install.operator.istio.io/owning-resource": "unknown"}},
 			want: mesh.Owner{Kind: mesh.OwnerNone},

@@ -13,7 +13,9 @@ const (
 	managedBy     = "app.kubernetes.io/managed-by"
 	helmName      = "meta.helm.sh/release-name"
 	helmNamespace = "meta.helm.sh/release-namespace"
-	owningIOP     = "install.operator.istio.io/owning-resource"
+	owningIOP     = "install.operator.istio.io/owning-resource" // charts render it too, as "unknown"
+	// owningNamespace is what only istioctl adds.
+	owningNamespace = "install.operator.istio.io/owning-resource-namespace"
 )
 
 // ownerOf says which tool an object belongs to. A GitOps tool comes first: it
@@ -36,6 +38,8 @@ func ownerOf(o metav1.Object) mesh.Owner {
 		return mesh.Owner{Kind: mesh.OwnerHelm, Name: a[helmNamespace] + "/" + a[helmName]}
 	case l[owningIOP] != "" && l[owningIOP] != "unknown":
 		return mesh.Owner{Kind: mesh.OwnerIstioctl, Name: l[owningIOP]}
+	case l[owningNamespace] != "": // no file names the installation: "istioctl install --set …"
+		return mesh.Owner{Kind: mesh.OwnerIstioctl}
 	}
 	return mesh.Owner{Kind: mesh.OwnerNone}
 }

@@ -32,7 +32,10 @@ func (w *Writer) moveValidator(ctx context.Context, rev string, to, from func(va
 	}
 	switch o := ownerOf(v); o.Kind {
 	case mesh.OwnerHelm:
-		return w.moveThroughBase(ctx, o, to, from)
+		if err := w.moveThroughBase(ctx, o, to, from); err != nil {
+			return err
+		}
+		return w.asReleased(ctx, rev)
 	case mesh.OwnerNone, mesh.OwnerIstioctl:
 		return w.moveInPlace(ctx, rev)
 	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail:
@@ -54,6 +57,20 @@ func (w *Writer) moveThroughBase(ctx context.Context, o mesh.Owner, to, from fun
 		return fmt.Errorf("moving the default validator: %w", err)
 	}
 	return nil
+}
+
+// asReleased sets right a validator that somebody has moved behind its release's
+// back, as "istioctl install" of a canary does (R§2.4): to Helm nothing has changed
+// then, and its upgrade leaves the object alone.
+func (w *Writer) asReleased(ctx context.Context, rev string) error {
+	v, err := w.Kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, mesh.DefaultValidator, reading())
+	if apierrors.IsNotFound(err) || err == nil && v.Labels[mesh.RevLabel] == rev {
+		return nil
+	}
+	if err != nil {
+		return asking("get", "validatingwebhookconfigurations "+mesh.DefaultValidator, err)
+	}
+	return w.moveInPlace(ctx, rev)
 }
 
 // with returns the release with its values changed; of the maps inside nothing is.

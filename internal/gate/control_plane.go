@@ -27,7 +27,13 @@ func controlPlane(q Question, ev Evidence) (State, string) {
 	if why := uncertified(ev.Snapshot, q.Revision, true); why != "" {
 		return Unknown, why
 	}
-	return chosen(q, ev, fmt.Sprintf("%d of %d istiods ready", c.Ready, want))
+	ready := fmt.Sprintf("%d of %d istiods ready", c.Ready, want)
+	if hides := ev.Snapshot.Resolve(q.Revision); q.Tag == q.Revision && hides != q.Revision && hides != "" {
+		// The default tag on its way back to the unrevisioned control plane: until it is
+		// there no pod can choose that one, and the proof of the step asks for pods.
+		return Open, fmt.Sprintf("%s; no dry-run pod can choose it while tag %s leads to %s", ready, q.Tag, hides)
+	}
+	return chosen(q, ev, ready)
 }
 
 // chosen wants dry-run pods that chose the revision to have been injected by it.

@@ -80,6 +80,15 @@ func plane(ev *gate.Evidence, rev string) *mesh.ControlPlane {
 	return &ev.Snapshot.ControlPlanes[i]
 }
 
+// hidden lets a tag of the new revision's name lead to the old one.
+func hidden(q *gate.Question, ev *gate.Evidence) {
+	q.Namespaces = nil
+	for i := range ev.DryRuns {
+		ev.DryRuns[i].Revision = "old"
+	}
+	ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("new", "old", "istio-system"))
+}
+
 type change func(*testing.T, *gate.Question, *gate.Evidence)
 
 func TestJudge(t *testing.T) {
@@ -117,6 +126,14 @@ func TestJudge(t *testing.T) {
 		{"S16 and to none of it", gate.ControlPlane, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
 			q.Istiods, plane(ev, "new").Replicas, plane(ev, "new").Ready = 1, 1, 0
 		}, gate.Unknown, "0 of 1"},
+		{"its tag hides it, and is on its way to it", gate.ControlPlane, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			hidden(q, ev)
+			q.Tag = "new"
+		}, gate.Open, "while tag new leads to old"},
+		{"a tag hides it that does not move", gate.ControlPlane, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			hidden(q, ev)
+			q.Tag = "other"
+		}, gate.Unknown, `revision "old"`},
 		{"no CA bundle", gate.ControlPlane, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
 			for _, in := range ev.Snapshot.Injectors {
 				in.Webhooks[0].CABundle = false

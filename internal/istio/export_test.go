@@ -42,6 +42,9 @@ func HelmInMemory(charts *Charts) (*Helm, *Shelf) {
 	return h, s
 }
 
+// Charts lets it load from another source.
+func (h *Helm) Charts(from *Charts) { h.charts = from }
+
 // set is a shelf in memory, packed as Secrets are.
 type set map[string][]byte
 

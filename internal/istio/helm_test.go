@@ -133,6 +133,25 @@ func TestUpgradeAfterAKill(t *testing.T) {
 	}
 }
 
+// A release whose values alone change needs no repository (S-3 by hand: tag set default).
+func TestUpgradeAtTheSameVersionNeedsNoCharts(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "base-1.27.0"), map[string]string{
+		"Chart.yaml": chartYAML("base", "1.27.0"), "values.yaml": "defaultRevision: default",
+		"templates/all.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: base}\ndata: {rev: '{{ .Values.defaultRevision }}'}\n",
+	})
+	h, shelf := istio.HelmInMemory(istio.NewCharts(dir))
+	must(t, h.Install(t.Context(), base("1.27.0", "default"), ""))
+	h.Charts(istio.NewCharts(t.TempDir()))
+	must(t, h.Upgrade(t.Context(), base("1.27.0", "canary")))
+	if m := shelf.Manifest("istio-base"); !strings.Contains(m, "rev: 'canary'") {
+		t.Errorf("got %s", m)
+	}
+	if err := h.Upgrade(t.Context(), base("1.29.1", "canary")); !errors.Is(err, istio.ErrNoChart) {
+		t.Errorf("another version is not in storage: got %v", err)
+	}
+}
+
 func TestUpgradeRefusesAStrangersAttempt(t *testing.T) {
 	h, shelf := helm(t)
 	must(t, h.Install(t.Context(), base("1.27.0", "default"), ""))

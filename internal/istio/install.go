@@ -73,11 +73,11 @@ func (h *Helm) install(ctx context.Context, c *action.Configuration, ch *chart.C
 // that is deployed as asked is left alone. A pending record of an attempt at
 // want, or at one of earlier, is taken over.
 func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error {
-	ch, err := h.charts.Load(ctx, want.Chart, want.Version)
+	c, err := h.configure(want.Namespace)
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	c, err := h.configure(want.Namespace)
+	ch, err := h.chartFor(ctx, c, want)
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
@@ -99,4 +99,24 @@ func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.R
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
 	return nil
+}
+
+// chartFor is the chart that the release was installed with, which Helm keeps with
+// it, where only its values are to change: no repository is needed for that, and
+// none can have another chart under the same version. Any other is loaded.
+func (h *Helm) chartFor(ctx context.Context, c *action.Configuration, want mesh.Release) (*chart.Chart, error) {
+	rel, err := last(c, want.Name)
+	if err != nil {
+		return nil, err
+	}
+	if rel != nil && whole(rel.Chart) && rel.Chart.Metadata.Name == want.Chart && rel.Chart.Metadata.Version == want.Version {
+		return rel.Chart, nil
+	}
+	return h.charts.Load(ctx, want.Chart, want.Version)
+}
+
+// whole says whether a chart came back from Helm's storage as it went in: charts
+// within it are not stored.
+func whole(ch *chart.Chart) bool {
+	return ch != nil && ch.Metadata != nil && len(ch.Templates) > 0 && len(ch.Metadata.Dependencies) == 0
 }

@@ -8,6 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/metadata"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -115,18 +118,71 @@ func TestOperations_andIstioctlUnderstandEachOther(t *testing.T) {
 		t.Errorf("S-51: not as before (-before +after):\n%s", d)
 	}
 
-	// What istioctl installed serin removes, and the other way about; shared objects stay what they are.
-	w.istioctl("1.29.1", "install", "-y", "--set", "profile=minimal", "--set", "revision=theirs", "--set", "values.global.hub=docker.io/istio", "--set", "values.global.tag=1.29.1")
-	w.run(0, "tag", "list")
-	if tag, ok := w.snapshot().Tag("default"); ok && tag.Revision == "theirs" { // R§2.4: the trap
-		w.run(0, "tag", "set", "default", "--revision", "default", "--overwrite")
+	// What istioctl installed serin removes, also where it has stolen the default (R§2.4).
+	theirs := func(rev string) {
+		w.istioctl("1.29.1", "install", "-y", "--set", "profile=minimal", "--set", "revision="+rev, "--set", "values.global.hub=docker.io/istio", "--set", "values.global.tag=1.29.1")
 	}
+	theirs("theirs")
+	if tag, ok := w.snapshot().Tag(mesh.DefaultTag); !ok || tag.Revision != "theirs" {
+		t.Errorf("istioctl install steals the default no more: %+v", tag)
+	}
+	w.run(3, "uninstall", "--revision", "theirs", "-y") // S-54: the default relies on it
+	w.run(0, "tag", "set", "default", "--revision", "default", "--overwrite")
+	w.sameTags("default")
 	w.run(0, "uninstall", "--revision", "theirs", "-y")
+	if left := w.named("theirs"); len(left) > 0 {
+		t.Errorf("S-53: left of revision theirs: %v", left)
+	}
+
+	// What istioctl removes serin does not know any more.
+	theirs("again")
+	w.istioctl("1.29.1", "uninstall", "--revision", "again", "-y")
+	if _, said := w.ran("uninstall", "--revision", "again", "-y"); !strings.Contains(said, "no control plane has this name") {
+		t.Errorf("after istioctl uninstall:\n%s", said)
+	}
+
+	// Intended difference: serin installs Helm releases, which istioctl uninstall does not
+	// touch and says nothing of (R§6.6); serin removes both.
+	w.run(0, append([]string{"install", "istiod", "--revision", "ours", "--version", "1.29.1"}, charts...)...)
+	if said := w.istioctl("1.29.1", "uninstall", "--revision", "ours", "-y"); !strings.Contains(said, "No resources will be pruned") {
+		t.Errorf("istioctl has learned to uninstall Helm releases: this difference is gone\n%s", said)
+	}
+	w.run(0, "uninstall", "--revision", "ours", "-y")
+	if left := w.named("ours"); len(left) > 0 {
+		t.Errorf("left of revision ours: %v", left)
+	}
 	if revs := w.snapshot().Revisions(); !slices.Equal(revs, []string{"default"}) {
 		t.Errorf("revisions: %v", revs)
 	}
-	w.run(0, append([]string{"install", "istiod", "--revision", "ours", "--version", "1.29.1"}, charts...)...)
-	w.istioctl("1.29.1", "uninstall", "--revision", "ours", "-y")
-	w.run(0, "snapshot")
 	w.lost()
+}
+
+// named are the objects of Istio's namespace, and of none, that carry a revision's label.
+func (w *world) named(rev string) []string {
+	w.t.Helper()
+	var left []string
+	client := metadata.NewForConfigOrDie(w.cfg)
+	for _, gvr := range []schema.GroupVersionResource{
+		{Group: "apps", Version: "v1", Resource: "deployments"}, {Version: "v1", Resource: "services"}, {Version: "v1", Resource: "configmaps"},
+		{Version: "v1", Resource: "serviceaccounts"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}, {Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
+		{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"}, {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
+		{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"},
+		{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
+	} {
+		list, err := client.Resource(gvr).List(w.t.Context(), metav1.ListOptions{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, o := range list.Items {
+			if o.Labels["operator.istio.io/component"] == "Base" { // shared; istioctl install labels it anew each time
+				continue
+			}
+			if (o.Namespace == "" || o.Namespace == "istio-system") && (o.Labels[mesh.RevLabel] == rev || strings.Contains("-"+o.Name+"-", "-"+rev+"-")) {
+				left = append(left, gvr.Resource+"/"+o.Name)
+			}
+		}
+	}
+	return left
 }
