@@ -85,12 +85,21 @@ func ownCopy(ch *chart.Chart) *chart.Chart {
 	return &out
 }
 
+// archived is where Istio's own archive has charts that are not in a directory of
+// their name. The rendered gateways' are nowhere else.
+func archived() map[string]string {
+	return map[string]string{
+		"istiod": filepath.Join("istio-control", "istio-discovery"), "cni": "istio-cni",
+		"istio-ingress": filepath.Join("gateways", "istio-ingress"), "istio-egress": filepath.Join("gateways", "istio-egress"),
+	}
+}
+
 // fromDirectory looks for what a directory of charts may hold: name-version.tgz,
 // a chart in name, or one in name-version, and the layout of Istio's own archive.
 func (c *Charts) fromDirectory(_ context.Context, name, version string) (*chart.Chart, error) {
 	candidates := []string{name + "-" + version + ".tgz", name + "-" + version, name, filepath.Join(version, name)}
-	if name == "istiod" {
-		candidates = append(candidates, filepath.Join("istio-control", "istio-discovery"))
+	if in, ok := archived()[name]; ok {
+		candidates = append(candidates, in)
 	}
 	found := ""
 	for _, n := range candidates {

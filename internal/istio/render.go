@@ -82,12 +82,13 @@ func rendered(ctx context.Context, c *action.Configuration, ch *chart.Chart, wan
 	return parse(rel.Manifest)
 }
 
-// parse reads the objects of a manifest, in a fixed order.
+// parse reads the objects of a manifest, in a fixed order. As in istioctl, a text
+// that ends an object has no newline at its own end.
 func parse(manifest string) ([]unstructured.Unstructured, error) {
 	var out []unstructured.Unstructured
 	for _, doc := range releaseutil.SplitManifests(manifest) {
 		var o map[string]any
-		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+		if err := yaml.Unmarshal([]byte(strings.TrimSpace(doc)), &o); err != nil {
 			return nil, fmt.Errorf("reading a rendered object: %w", err)
 		}
 		if len(o) > 0 {

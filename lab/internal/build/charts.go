@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -161,6 +162,30 @@ func replaceFile(path string, data []byte) error {
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// Archive packages all charts of a release into dir, those too that only Istio's
+// own archive and istioctl have.
+func (b *Builder) Archive(ctx context.Context, version, dir string) error {
+	if err := b.known(version); err != nil {
+		return err
+	}
+	src, err := b.istioSource(ctx, version)
+	if err != nil {
+		return fmt.Errorf("packaging the charts of %s: %w", version, err)
+	}
+	all := maps.Clone(charts())
+	maps.Copy(all, map[string]string{"cni": "istio-cni", "ztunnel": "ztunnel", "istio-ingress": "gateways/istio-ingress", "istio-egress": "gateways/istio-egress"})
+	for name, sub := range all {
+		archive, err := Package(filepath.Join(src, "manifests", "charts", sub), name, version)
+		if err != nil {
+			return fmt.Errorf("packaging the chart %s %s: %w", name, version, err)
+		}
+		if err := replaceFile(filepath.Join(dir, name+"-"+version+".tgz"), archive); err != nil {
+			return fmt.Errorf("packaging the chart %s %s: %w", name, version, err)
+		}
 	}
 	return nil
 }
