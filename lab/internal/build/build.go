@@ -109,17 +109,9 @@ func (b *Builder) Versions() ([]string, error) {
 // Kube returns the program that is etcd, kube-apiserver,
 // kube-controller-manager and kube-scheduler.
 func (b *Builder) Kube(ctx context.Context) (string, error) {
-	const pkg = "k8s.io/component-base/version."
-	flags := []string{"-s", "-w"}
-	for _, kv := range []string{
-		"gitVersion=v" + KubeVersion, "gitMajor=1", "gitMinor=36", "gitCommit=lab", "gitTreeState=clean",
-		"buildDate=2026-01-01T00:00:00Z",
-	} {
-		flags = append(flags, "-X", pkg+kv)
-	}
 	dir, err := b.ensure(ctx, target{
 		name: "Kubernetes", version: KubeVersion, key: "kube-" + KubeVersion, module: "kube",
-		packages: []string{"."}, programs: []string{"kube"}, ldflags: strings.Join(flags, " "),
+		packages: []string{"."}, programs: []string{"kube"}, ldflags: kubeFlags(),
 	})
 	return filepath.Join(dir, "kube"), err
 }
@@ -129,13 +121,11 @@ func (b *Builder) Istio(ctx context.Context, version string) (Release, error) {
 	if err := b.known(version); err != nil {
 		return Release{}, err
 	}
-	const pkg = "istio.io/istio/pkg/version."
 	dir, err := b.ensure(ctx, target{
 		name: "Istio", version: version, key: "istio-" + version, module: filepath.Join("istio", version),
 		packages: []string{"istio.io/istio/pilot/cmd/pilot-discovery", "istio.io/istio/istioctl/cmd/istioctl"},
 		programs: []string{"pilot-discovery", "istioctl"},
-		ldflags: fmt.Sprintf("-s -w -X %sbuildVersion=%s -X %sbuildHub=docker.io/istio -X %sbuildTag=%s",
-			pkg, version, pkg, pkg, version),
+		ldflags:  istioFlags(version),
 	})
 	return Release{Version: version, PilotDiscovery: filepath.Join(dir, "pilot-discovery"), Istioctl: filepath.Join(dir, "istioctl")}, err
 }
@@ -152,7 +142,7 @@ func (b *Builder) known(version string) error {
 type target struct {
 	name, version, key, module string
 	packages, programs         []string
-	ldflags                    string
+	ldflags, tags              string
 }
 
 // ensure builds t unless it is there. Order: build aside, then rename, so that a
@@ -177,7 +167,7 @@ func (b *Builder) ensure(ctx context.Context, t target) (string, error) {
 	defer func() { _ = os.RemoveAll(aside) }()
 	started := time.Now()
 	b.say("building %s %s (once; minutes on a cold cache)", t.name, t.version)
-	args := append([]string{"build", "-v", "-trimpath", "-ldflags", t.ldflags, "-o", aside + string(filepath.Separator)}, t.packages...)
+	args := append([]string{"build", "-v", "-trimpath", "-tags", t.tags, "-ldflags", t.ldflags, "-o", aside + string(filepath.Separator)}, t.packages...)
 	if err := b.compile(ctx, filepath.Join(b.source, t.module), args); err != nil {
 		return dir, fmt.Errorf("building %s %s: %w", t.name, t.version, err)
 	}

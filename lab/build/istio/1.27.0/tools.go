@@ -5,5 +5,6 @@ package tools
 
 import (
 	_ "istio.io/istio/istioctl/cmd"
+	_ "istio.io/istio/pilot/cmd/pilot-agent/app"
 	_ "istio.io/istio/pilot/cmd/pilot-discovery/app"
 )

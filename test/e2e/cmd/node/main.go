@@ -1,0 +1,134 @@
+//go:build linux
+
+// Command node makes, shows, enters and removes a one-node Kubernetes with real
+// pods in namespaces of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-mesh/serin/test/e2e/node"
+)
+
+func main() {
+	if mine, err := node.Hidden(os.Args[1:]); mine {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{Use: "node", Short: "A one-node Kubernetes with real pods, in namespaces of its own", SilenceErrors: true, SilenceUsage: true}
+	var name string
+	c.PersistentFlags().StringVar(&name, "name", "e2e", "name of the node")
+	c.AddCommand(up(&name), down(&name), status(&name), enter(&name), kill(&name))
+	return c
+}
+
+func up(name *string) *cobra.Command {
+	var istio []string
+	c := &cobra.Command{
+		Use: "up", Short: "make the node, or show the one there is", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			began := time.Now()
+			s, err := node.Up(c.Context(), node.Options{Name: *name, Istio: istio, Log: c.ErrOrStderr()})
+			if err != nil {
+				return fmt.Errorf("making node %s: %w", *name, err)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "node %s is up after %s\n", *name, time.Since(began).Round(100*time.Millisecond))
+			show(c, s)
+			return nil
+		},
+	}
+	c.Flags().StringSliceVar(&istio, "istio", []string{"1.27.0", "1.29.1"}, "releases of Istio to have images of")
+	return c
+}
+
+func show(c *cobra.Command, s node.State) {
+	fmt.Fprintf(c.OutOrStdout(), "  kubeconfig  %s (of use within: node exec --name %s -- kubectl get pods -A)\n  charts      %s\n  logs        %s\n", s.Kubeconfig(), s.Name, s.Charts, s.Logs())
+}
+
+func down(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "end the node and remove every trace of it", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return node.Down(context.WithoutCancel(c.Context()), *name) },
+	}
+}
+
+func status(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "say whether the node is up", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := node.Load(*name)
+			if err != nil {
+				return fmt.Errorf("looking for the node: %w", err)
+			}
+			if !s.Alive() {
+				return fmt.Errorf("node %s has died\n  remedy: node down --name %s", *name, *name)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "node %s is up, Kubernetes %s\n", *name, s.Version)
+			show(c, s)
+			return nil
+		},
+	}
+}
+
+func enter(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "exec -- COMMAND", Short: "run a command in the node's network, with KUBECONFIG set", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, err := node.Load(*name)
+			if err != nil {
+				return fmt.Errorf("looking for the node: %w", err)
+			}
+			return s.Exec(args, os.Environ())
+		},
+	}
+}
+
+func kill(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "kill PART|WORDS...", Short: "kill -9 a part (apiserver, kubelet, ...) or the containers' processes whose command line has all words", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := node.Load(*name)
+			if err != nil {
+				return fmt.Errorf("looking for the node: %w", err)
+			}
+			if len(args) == 1 {
+				if err := s.Kill(args[0]); err == nil {
+					return nil
+				}
+			}
+			pids, err := s.Processes(args...)
+			if err != nil {
+				return fmt.Errorf("killing: %w", err)
+			}
+			if len(pids) == 0 {
+				return errors.New("killing: no process has all of: " + strings.Join(args, " "))
+			}
+			for _, p := range pids {
+				if err := syscall.Kill(p, syscall.SIGKILL); err != nil {
+					return fmt.Errorf("killing process %d: %w", p, err)
+				}
+				fmt.Fprintf(c.OutOrStdout(), "killed %d\n", p)
+			}
+			return nil
+		},
+	}
+}
