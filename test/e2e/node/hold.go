@@ -62,7 +62,7 @@ func hold(name string) error {
 		if pid == worker.Pid {
 			return fmt.Errorf("holding node %s: its worker ended", name)
 		}
-		if err != nil && err != syscall.EINTR { //nolint:errorlint // an errno
+		if err != nil && err != syscall.EINTR {
 			return fmt.Errorf("holding node %s: %w", name, err)
 		}
 	}
@@ -161,7 +161,7 @@ func (s State) enter() error {
 	}
 	defer func() { _ = f.Close() }()
 	runtime.LockOSThread()
-	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil { //nolint:gosec // a file descriptor
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("entering node %s: %w", s.Name, err)
 	}
 	return nil
@@ -187,15 +187,10 @@ func (s State) Kill(part string) error {
 // Processes are the ids, seen from here, of the node's processes whose command
 // line contains all words.
 func (s State) Processes(words ...string) ([]int, error) {
-	home, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(s.PID), "ns", "mnt"))
-	if err != nil {
-		return nil, fmt.Errorf("listing the processes of node %s: %w", s.Name, err)
-	}
 	pids, err := s.members()
 	if err != nil {
 		return nil, err
 	}
-	_ = home
 	var out []int
 	for _, pid := range pids {
 		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))

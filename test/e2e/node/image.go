@@ -13,7 +13,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 )
 
 // image is a container image to be assembled from files of this machine.
@@ -28,7 +27,7 @@ type image struct {
 // write makes the archive that containerd imports: one layer of the files, over
 // the base if there is one.
 func (i image) write(to string) error {
-	out, err := os.Create(to + ".part")
+	out, err := os.Create(to + ".part") //nolint:gosec // in the cache
 	if err != nil {
 		return fmt.Errorf("making image %s: %w", i.name, err)
 	}
@@ -122,51 +121,61 @@ func (i image) index(tw *tar.Writer, layers, ids []string) error {
 // layer is the layer of the image's own files.
 func (i image) layer() ([]byte, error) {
 	var out bytes.Buffer
-	tw := tar.NewWriter(&out)
-	seen := map[string]bool{".": true}
-	dir := func(name string, mode int64) error {
-		if seen[name] {
-			return nil
-		}
-		seen[name] = true
-		return tw.WriteHeader(&tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: mode})
-	}
+	l := &layer{tw: tar.NewWriter(&out), seen: map[string]bool{".": true}}
 	for _, d := range []string{"etc", "run", "var", "tmp"} {
-		mode := int64(0o755)
-		if d == "tmp" {
-			mode = 0o1777
-		}
-		if err := dir(d, mode); err != nil {
-			return nil, fmt.Errorf("adding %s: %w", d, err)
-		}
-	}
-	if err := addFile(tw, "etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/x\nistio-proxy:x:1337:1337::/home:/x\n")); err != nil {
-		return nil, err
-	}
-	for _, from := range keys(i.files) {
-		to := i.files[from]
-		var parents []string
-		for p := path.Dir(to); p != "."; p = path.Dir(p) {
-			parents = append(parents, p)
-		}
-		slices.Reverse(parents)
-		for _, p := range parents {
-			if err := dir(p, 0o755); err != nil {
-				return nil, fmt.Errorf("adding %s: %w", p, err)
-			}
-		}
-		data, err := os.ReadFile(filepath.Clean(from))
-		if err != nil {
-			return nil, fmt.Errorf("adding %s: %w", to, err)
-		}
-		if err := addFile(tw, to, 0o755, data); err != nil {
+		if err := l.dir(d); err != nil {
 			return nil, err
 		}
 	}
-	if err := tw.Close(); err != nil {
+	if err := addFile(l.tw, "etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/x\nistio-proxy:x:1337:1337::/home:/x\n")); err != nil {
+		return nil, err
+	}
+	for _, from := range keys(i.files) {
+		if err := l.copy(from, i.files[from]); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.tw.Close(); err != nil {
 		return nil, fmt.Errorf("closing the layer: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// layer is an archive that is being written, and the directories it has.
+type layer struct {
+	tw   *tar.Writer
+	seen map[string]bool
+}
+
+// dir adds a directory and those above it.
+func (l *layer) dir(name string) error {
+	if l.seen[name] {
+		return nil
+	}
+	if err := l.dir(path.Dir(name)); err != nil {
+		return err
+	}
+	l.seen[name] = true
+	mode := int64(0o755)
+	if name == "tmp" {
+		mode = 0o1777
+	}
+	if err := l.tw.WriteHeader(&tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: mode}); err != nil {
+		return fmt.Errorf("adding %s: %w", name, err)
+	}
+	return nil
+}
+
+// copy adds a program or another file of this machine.
+func (l *layer) copy(from, to string) error {
+	if err := l.dir(path.Dir(to)); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Clean(from))
+	if err != nil {
+		return fmt.Errorf("adding %s: %w", to, err)
+	}
+	return addFile(l.tw, to, 0o755, data)
 }
 
 func addFile(tw *tar.Writer, name string, mode int64, data []byte) error {

@@ -25,7 +25,7 @@ func programs() map[string]string {
 func Missing() error {
 	var all []error
 	if os.Geteuid() != 0 {
-		all = append(all, errors.New("making a node: it takes root\n  remedy: sudo, or run the tests on another cluster: make e2e KUBECONFIG=..."))
+		all = append(all, errors.New("making a node: it takes root\n  remedy: sudo, or run the tests on another cluster: make e2e KUBECONFIG=FILE"))
 	}
 	var packages []string
 	for program, pkg := range programs() {

@@ -107,18 +107,19 @@ func (w *worker) configure(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a key: %w", err)
 	}
-	sa, err := keyPEM(signer)
+	der, err := x509.MarshalECPrivateKey(signer) // the API server takes its public half from no other form
 	if err != nil {
-		return err
+		return fmt.Errorf("encoding a key: %w", err)
 	}
+	sa := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 	files := map[string][]byte{
 		"pki/ca.crt": authority.CertPEM(), "pki/api.key": key, "pki/sa.key": sa,
-		"pki/api.crt":     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serving.Certificate[0]}),
-		"tokens.csv":      []byte(token + ",admin,admin,system:masters\n"),
-		"kubeconfig":      fmt.Appendf(nil, kubeconfig, w.state.file("pki/ca.crt"), apiURL, token),
+		"pki/api.crt":       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serving.Certificate[0]}),
+		"tokens.csv":        []byte(token + ",admin,admin,system:masters\n"),
+		"kubeconfig":        fmt.Appendf(nil, kubeconfig, w.state.file("pki/ca.crt"), apiURL, token),
 		"cni/pods.conflist": fmt.Appendf(nil, cniConfig, podIPs),
-		"containerd.toml": fmt.Appendf(nil, containerdConfig, w.state.file("containerd"), "/run/containerd", socket, CNI, w.state.file("cni")),
-		"kubelet.yaml":    fmt.Appendf(nil, kubeletConfig, dnsIP, podIPs, socket, group(w.state.Name), w.state.file("log/pods")),
+		"containerd.toml":   fmt.Appendf(nil, containerdConfig, w.state.file("containerd"), "/run/containerd", socket, CNI, w.state.file("cni")),
+		"kubelet.yaml":      fmt.Appendf(nil, kubeletConfig, dnsIP, podIPs, socket, group(w.state.Name), w.state.file("log/pods")),
 	}
 	for name, data := range files {
 		if err := write(w.state.file(name), data); err != nil {

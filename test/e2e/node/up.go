@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -121,13 +122,19 @@ func (s *State) ready(ctx context.Context, ended <-chan struct{}, log io.Writer)
 	}
 }
 
-// tail is the holder's last words: the directory goes when a start fails.
+// tail is the end of each part's log: the directory goes when a start fails.
 func (s *State) tail() error {
-	b, err := os.ReadFile(s.file("log/holder.log"))
-	if err != nil || len(b) == 0 {
-		return nil //nolint:nilerr // there may be none
+	files, err := filepath.Glob(filepath.Join(s.Logs(), "*.log"))
+	if err != nil {
+		return nil //nolint:nilerr // a pattern of ours
 	}
-	return fmt.Errorf("the node's last words:\n%s", b[max(0, len(b)-2000):])
+	var all []error
+	for _, f := range files {
+		if b, err := os.ReadFile(filepath.Clean(f)); err == nil && len(b) > 0 {
+			all = append(all, fmt.Errorf("the end of %s:\n%s", filepath.Base(f), b[max(0, len(b)-1500):]))
+		}
+	}
+	return errors.Join(all...)
 }
 
 // Down ends a node and removes all that is left of it.
@@ -213,8 +220,8 @@ func makeGroups(name string) error {
 			return fmt.Errorf("making a control group: %w", err)
 		}
 		for _, f := range []string{"cpuset.cpus", "cpuset.mems"} { // version 1: empty until set
-			if b, err := os.ReadFile(filepath.Join(h, f)); err == nil {
-				_ = os.WriteFile(filepath.Join(dir, f), b, 0o600)
+			if b, err := os.ReadFile(filepath.Join(h, f)); err == nil { //nolint:gosec // the kernel's own file
+				_ = os.WriteFile(filepath.Join(dir, f), b, 0o600) //nolint:gosec // of a group of ours
 			}
 		}
 	}
@@ -234,12 +241,12 @@ func removeGroups(name string) error {
 			if err == nil && d.IsDir() {
 				dirs = append(dirs, path)
 			}
-			return nil //nolint:nilerr // one that is gone needs no removal
+			return nil
 		})
 		errs = append(errs, err)
-		for i := len(dirs) - 1; i >= 0; i-- {
-			if err := os.Remove(dirs[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, fmt.Errorf("removing %s: %w", dirs[i], err))
+		for _, dir := range slices.Backward(dirs) {
+			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("removing %s: %w", dir, err))
 			}
 		}
 	}
