@@ -135,6 +135,28 @@ func TestServedCountsTheMovedPods(t *testing.T) {
 	}
 }
 
+func TestServedReadsEnvoysOwnCountsWhereIstiosAreOff(t *testing.T) {
+	w := newWorld()
+	snapshot, q := movedShop()
+	w.reader.snapshot = snapshot
+	own := `envoy_http_downstream_rq_completed{http_conn_manager_prefix="inbound_0.0.0.0_9080"} 5
+envoy_http_downstream_rq_completed{http_conn_manager_prefix="inbound_0.0.0.0_9081"} 2
+envoy_http_downstream_rq_completed{http_conn_manager_prefix="outbound_0.0.0.0_80"} 11
+envoy_http_downstream_rq_completed{http_conn_manager_prefix="agent"} 1000
+`
+	w.listen(t, "edge/ingress-1:15020", says(own))
+	w.listen(t, "shop/cart-1:15020", says(own))
+	w.listen(t, "shop/cart-2:15020", says(own+page))
+	ev, err := w.gatherer().Gather(t.Context(), q, []gate.Name{gate.Served})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"edge/ingress-1": 11, "shop/cart-1": 7, "shop/cart-2": 42}
+	if diff := cmp.Diff(want, ev.Served); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestServedFallsBackToEnvoyItself(t *testing.T) {
 	w := newWorld()
 	snapshot, q := movedShop()

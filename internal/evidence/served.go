@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,26 +107,57 @@ func (g *Gatherer) requests(ctx context.Context, t target) (int, error) {
 	return n, nil
 }
 
-// sumRequests adds up istio_requests_total of one reporter, whatever the response
-// code. It reads this metric only, strictly, and nothing else: the page also holds
-// the application's metrics, which are often not well-formed, and a full parser
-// would refuse the page for them.
+// metrics are what a pod's requests are counted by: Istio's own metric, by its
+// reporter, and where a mesh has those switched off (no telemetry) Envoy's
+// connection managers, which a mesh may show (proxyStatsMatcher). The second label
+// begins with inbound_ in a sidecar, and with outbound_ in a gateway.
+func metrics(reporter string) [2]metric {
+	side := map[string]string{"destination": "inbound_", "source": "outbound_"}[reporter]
+	return [2]metric{
+		{"istio_requests_total{", "reporter", func(v string) bool { return v == reporter }},
+		{"envoy_http_downstream_rq_completed{", "http_conn_manager_prefix", func(v string) bool { return strings.HasPrefix(v, side) }},
+	}
+}
+
+type metric struct {
+	prefix, label string
+	counts        func(value string) bool
+}
+
+// read adds a line of the page to a sum, if it is one of the metric's that count.
+func (m metric) read(line string) (float64, error) {
+	rest, ok := strings.CutPrefix(line, m.prefix)
+	if !ok {
+		return 0, nil
+	}
+	labels, value, err := parseSample(rest)
+	if err != nil {
+		return 0, fmt.Errorf("reading %q: %w", strings.TrimSpace(line), err)
+	}
+	if !m.counts(labels[m.label]) {
+		return 0, nil
+	}
+	return value, nil
+}
+
+// sumRequests adds up the requests of one reporter, whatever the response code;
+// Istio's own metric wins where it has any. It reads these metrics only, strictly,
+// and nothing else: the page also holds the application's metrics, which are often
+// not well-formed, and a full parser would refuse the page for them.
 func sumRequests(body io.Reader, reporter string) (int, error) {
 	reader := bufio.NewReaderSize(body, 64<<10)
-	sum := 0.0
+	var sums [2]float64
 	for {
 		line, err := reader.ReadString('\n')
-		if rest, ok := strings.CutPrefix(line, "istio_requests_total{"); ok {
-			labels, value, bad := parseSample(rest)
+		for i, m := range metrics(reporter) {
+			n, bad := m.read(line)
 			if bad != nil {
-				return 0, fmt.Errorf("reading %q: %w", strings.TrimSpace(line), bad)
+				return 0, bad
 			}
-			if labels["reporter"] == reporter {
-				sum += value
-			}
+			sums[i] += n
 		}
 		if errors.Is(err, io.EOF) {
-			return int(sum), nil
+			return int(cmp.Or(sums[0], sums[1])), nil
 		}
 		if err != nil {
 			return 0, err
