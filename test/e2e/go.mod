@@ -3,7 +3,7 @@ module github.com/serin-mesh/serin/test/e2e
 go 1.26.0
 
 require (
-	github.com/serin-mesh/serin v0.0.0-00010101000000-000000000000 // indirect
+	github.com/serin-mesh/serin v0.0.0-00010101000000-000000000000
 	github.com/serin-mesh/serin/lab v0.0.0-00010101000000-000000000000
 )
 
@@ -21,7 +21,7 @@ require (
 	github.com/envoyproxy/go-control-plane/envoy v1.37.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
-	sigs.k8s.io/yaml v1.6.0 // indirect
+	sigs.k8s.io/yaml v1.6.0
 )
 
 require (

@@ -57,6 +57,22 @@ evictionHard: {}
 maxPods: 200
 `
 
+// istiodValues are the values of istiod that this node's proxies need: upstream
+// Envoy has no filters of Istio's own, so it counts requests by its own metrics.
+const istiodValues = `pilot:
+  env:
+    PILOT_ENABLE_METADATA_EXCHANGE: "false"
+    PILOT_ENABLE_ALPN_FILTER: "false"
+telemetry: {enabled: false}
+meshConfig:
+  defaultProviders: {metrics: []}
+  defaultConfig:
+    proxyStatsMatcher:
+      inclusionRegexps: ['http\.(in|out)bound_.*\.downstream_rq_completed']
+global:
+  hub: docker.io/istio
+`
+
 const coreDNS = `apiVersion: v1
 kind: ServiceAccount
 metadata: {name: coredns, namespace: kube-system}

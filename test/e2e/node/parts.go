@@ -120,6 +120,7 @@ func (w *worker) configure(context.Context) error {
 		"cni/pods.conflist": fmt.Appendf(nil, cniConfig, podIPs),
 		"containerd.toml":   fmt.Appendf(nil, containerdConfig, w.state.file("containerd"), "/run/containerd", socket, CNI, w.state.file("cni")),
 		"kubelet.yaml":      fmt.Appendf(nil, kubeletConfig, dnsIP, podIPs, socket, group(w.state.Name), w.state.file("log/pods")),
+		"values.yaml":       []byte(istiodValues),
 	}
 	for name, data := range files {
 		if err := write(w.state.file(name), data); err != nil {

@@ -209,6 +209,12 @@ func hierarchies() ([]string, error) {
 	return all, nil
 }
 
+// shares weigh the group as ten processes: by default all pods together get as
+// much of a busy machine as one process beside them, and starve.
+func shares() map[string]string {
+	return map[string]string{"cpu.shares": "10240", "cpu.weight": "1000"}
+}
+
 func makeGroups(name string) error {
 	all, err := hierarchies()
 	if err != nil {
@@ -218,6 +224,11 @@ func makeGroups(name string) error {
 		dir := filepath.Join(h, group(name))
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as the kernel's own
 			return fmt.Errorf("making a control group: %w", err)
+		}
+		for f, much := range shares() {
+			if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
+				_ = os.WriteFile(filepath.Join(dir, f), []byte(much), 0o600)
+			}
 		}
 		for _, f := range []string{"cpuset.cpus", "cpuset.mems"} { // version 1: empty until set
 			if b, err := os.ReadFile(filepath.Join(h, f)); err == nil { //nolint:gosec // the kernel's own file
