@@ -63,10 +63,10 @@ func Run(ctx context.Context, cfg Config) error {
 	ended := make(chan error, 3)
 	go func() { ended <- web.Serve(l[HTTPPort]) }()
 	go func() { ended <- streams.Serve(l[GRPCPort]) }()
-	go func() { ended <- echo(l[TCPPort]) }()
-	reporting, stopReporting := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopReporting()
-	go a.report(reporting)
+	living, die := context.WithCancel(context.WithoutCancel(ctx)) // till Run returns
+	defer die()
+	go func() { ended <- echo(living, l[TCPPort]) }()
+	go a.report(living)
 
 	select {
 	case err := <-ended:

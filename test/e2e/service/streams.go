@@ -2,6 +2,7 @@ package service
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha1" //nolint:gosec // the websocket protocol's handshake
 	"encoding/base64"
 	"errors"
@@ -31,8 +32,8 @@ func (a *app) Watch(_ *healthpb.HealthCheckRequest, s healthpb.Health_WatchServe
 	}
 }
 
-// echo answers each line of a TCP connection with itself.
-func echo(l net.Listener) error {
+// echo answers each line of a TCP connection with itself, until ctx ends.
+func echo(ctx context.Context, l net.Listener) error {
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -42,7 +43,8 @@ func echo(l net.Listener) error {
 			return fmt.Errorf("accepting: %w", err)
 		}
 		go func() {
-			defer func() { _ = c.Close() }()
+			over := context.AfterFunc(ctx, func() { _ = c.Close() })
+			defer func() { over(); _ = c.Close() }()
 			lines(c, c)
 		}()
 	}
