@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/lab/bookinfo"
 )
 
 // tagRow is what `tag list` says of a tag: its revision and its namespaces.
@@ -51,7 +53,7 @@ func (w *world) sameTags(tags ...string) {
 // The commands by themselves, with istioctl as the oracle: what one sets, moves
 // or removes the other understands, in both orders. S-1, S-2, S-5, S-53, S-54.
 func TestOperations_andIstioctlUnderstandEachOther(t *testing.T) {
-	w := newWorld(t, "1.27.0", "1.29.1")
+	w := newWorldOf(t, bookinfo.Options{Drain: 2 * time.Second}, "1.27.0", "1.29.1")
 	before := settle(w.snapshot())
 	charts := []string{"--charts", w.lab.ChartRepo()}
 
@@ -70,7 +72,7 @@ func TestOperations_andIstioctlUnderstandEachOther(t *testing.T) {
 	w.run(0, "tag", "set", "prod-stable", "--revision", "default")
 	w.istioctl("1.29.1", "tag", "set", "prod-canary", "--revision", "canary", "-y")
 	w.sameTags("prod-stable", "prod-canary")
-	w.run(0, "tag", "set", "prod-canary", "--revision", "default", "--overwrite")
+	w.run(0, "tag", "set", "prod-canary", "--revision", "default", "--overwrite", "--soak", "2s")
 	w.sameTags("prod-canary")
 	w.istioctl("1.29.1", "tag", "set", "prod-stable", "--revision", "canary", "--overwrite", "-y")
 	w.sameTags("prod-stable")
@@ -127,7 +129,7 @@ func TestOperations_andIstioctlUnderstandEachOther(t *testing.T) {
 		t.Errorf("istioctl install steals the default no more: %+v", tag)
 	}
 	w.run(3, "uninstall", "--revision", "theirs", "-y") // S-54: the default relies on it
-	w.run(0, "tag", "set", "default", "--revision", "default", "--overwrite")
+	w.run(0, "tag", "set", "default", "--revision", "default", "--overwrite", "--soak", "2s")
 	w.sameTags("default")
 	w.run(0, "uninstall", "--revision", "theirs", "-y")
 	if left := w.named("theirs"); len(left) > 0 {

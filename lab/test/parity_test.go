@@ -53,7 +53,7 @@ func TestParity(t *testing.T) {
 	w.canary(t)
 	for _, v := range parityVersions() {
 		t.Run("two revisions/"+v, func(t *testing.T) {
-			p.compare(t, v, map[string][]string{"deployment/ratings-v1.default": {"endpoints --cluster xds-grpc"}, "deployment/productpage-v1.default": {"endpoints --cluster xds-grpc"}})
+			p.compare(t, v, map[string][]string{"deployment/ratings-v1.default": {"endpoints --cluster xds-grpc"}})
 		})
 	}
 	t.Run("an istiod that does not answer", func(t *testing.T) { p.silent(t) })
