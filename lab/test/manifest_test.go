@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/operator"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
-	"github.com/serin-mesh/serin/internal/istio"
-	"github.com/serin-mesh/serin/internal/operator"
 	"github.com/serin-mesh/serin/lab/internal/build"
 )
 
@@ -179,6 +179,7 @@ func iop(spec string) string {
 // TestManifest_isIstioctls compares every object that an IstioOperator gives with
 // what the release's own istioctl generates.
 func TestManifest_isIstioctls(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("runs istioctl: not in -short")
 	}

@@ -13,10 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/serin-mesh/serin/internal/mesh"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/serin-mesh/serin/internal/mesh"
 
 	"github.com/serin-mesh/serin/lab/bookinfo"
 )
@@ -141,6 +140,7 @@ func filtered() []string {
 // kind of configuration, and the lines with filters that are given for it. What is
 // asked waits for answers more than it computes, so that a few go at once.
 func (p parity) compare(t *testing.T, version string, pods map[string][]string) {
+	t.Helper()
 	jobs := []func(){func() { p.proxyStatus(t, version) }, func() { p.version(t, version) }, func() { p.tags(t, version) }}
 	for pod, lines := range pods {
 		for _, kind := range []string{"clusters", "endpoints", "listeners", "routes", "secret"} {
@@ -377,6 +377,7 @@ func text(v any) string {
 // silent is one istiod that hangs: istioctl of either release fails or waits for
 // it, serin says it in a row.
 func (p parity) silent(t *testing.T) {
+	t.Helper()
 	pods, err := p.w.kube.CoreV1().Pods("istio-system").List(t.Context(), metav1.ListOptions{LabelSelector: "app=istiod,istio.io/rev=canary"})
 	if err != nil || len(pods.Items) == 0 {
 		t.Fatalf("the canary's istiods: %v %v", pods, err)
