@@ -68,3 +68,6 @@ func (p *Programs) Program(ctx context.Context, dir, pkg, key string) (string, e
 	}
 	return out, nil
 }
+
+// KubeVersion is the release of Kubernetes that all clusters here run.
+const KubeVersion = build.KubeVersion

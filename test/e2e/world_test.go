@@ -157,8 +157,11 @@ func (w *world) begin() {
 	if err := w.loader.Start(w.t.Context(), cfg); err != nil {
 		w.t.Fatal(err)
 	}
-	<-time.After(3 * time.Second)
+	<-time.After(lead)
 }
+
+// lead is how long a load runs before anything is done.
+const lead = 3 * time.Second
 
 // step says that something begins.
 func (w *world) step(name string) {

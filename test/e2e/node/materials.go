@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,7 @@ type materials struct {
 	Node       string   `json:"node"`
 	Containerd string   `json:"containerd"`
 	Charts     string   `json:"charts"`
+	Tools      string   `json:"tools"`
 	Images     []string `json:"images"`
 }
 
@@ -53,6 +55,9 @@ func gather(ctx context.Context, versions []string, log io.Writer) (materials, e
 		if own[name], err = p.Program(ctx, source, "./cmd/"+name, filepath.Join("node", name)); err != nil {
 			return m, fmt.Errorf("gathering the node's programs: %w", err)
 		}
+	}
+	if m.Tools, err = tools(ctx, p, source); err != nil {
+		return m, err
 	}
 	rootfs, err := rootfs(ctx, cache, log)
 	if err != nil {
@@ -87,6 +92,27 @@ func gather(ctx context.Context, versions []string, log io.Writer) (materials, e
 		m.Images = append(m.Images, file)
 	}
 	return m, nil
+}
+
+// tools is a directory of what a person types: helm, kubectl and each release's
+// istioctl. The walk-through by hand needs them, and no machine must have them.
+func tools(ctx context.Context, p *lab.Programs, source string) (string, error) {
+	for name, pkg := range map[string]string{"helm": "helm.sh/helm/v4/cmd/helm", "kubectl": "./cmd/kubectl"} {
+		if _, err := p.Program(ctx, source, pkg, filepath.Join("node", "tools", name)); err != nil {
+			return "", fmt.Errorf("gathering the tools: %w", err)
+		}
+	}
+	dir := filepath.Join(p.Cache, "node", "tools")
+	for version, i := range p.Istio {
+		link := filepath.Join(dir, "istioctl-"+version)
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("gathering the tools: %w", err)
+		}
+		if err := os.Symlink(i.Istioctl, link); err != nil {
+			return "", fmt.Errorf("gathering the tools: %w", err)
+		}
+	}
+	return dir, nil
 }
 
 // fresh says whether an image's archive is newer than all it is made of.

@@ -160,7 +160,9 @@ func (w *worker) controlPlane(ctx context.Context) error {
 		return fmt.Errorf("waiting for the API server: %w", err)
 	}
 	w.keep(ctx, "controller-manager", w.m.Kube, "controller-manager", "--kubeconfig", w.state.Kubeconfig(),
-		"--service-account-private-key-file", w.state.file("pki/sa.key"), "--root-ca-file", w.state.file("pki/ca.crt"), "--leader-elect=false", "--secure-port", "0")
+		"--service-account-private-key-file", w.state.file("pki/sa.key"), "--root-ca-file", w.state.file("pki/ca.crt"), "--leader-elect=false", "--secure-port", "0",
+		// a busy machine's kubelet reports late, and the only node has nobody to give its pods to: they must not all be made unready
+		"--node-monitor-grace-period", "10m")
 	w.keep(ctx, "scheduler", w.m.Kube, "scheduler", "--kubeconfig", w.state.Kubeconfig(), "--leader-elect=false", "--secure-port", "0")
 	return nil
 }

@@ -20,6 +20,7 @@ type State struct {
 	PID     int    `json:"pid"`   // of the process that holds the namespaces
 	Birth   string `json:"birth"` // when it was started, in the kernel's ticks: a process id is used again
 	Charts  string `json:"charts"`
+	Tools   string `json:"tools"`   // directory of helm, kubectl and istioctl-VERSION
 	Version string `json:"version"` // of Kubernetes
 
 	dir string

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/serin-mesh/serin/lab"
 )
 
 // Options say which node to make.
@@ -47,7 +49,7 @@ func Up(ctx context.Context, o Options) (State, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Charts, s.Version = m.Charts, "1.36.3"
+	s.Charts, s.Tools, s.Version = m.Charts, m.Tools, lab.KubeVersion
 	if err := s.hold(ctx, m, o.Log); err != nil {
 		tail := s.tail()
 		return s, errors.Join(err, tail, Down(context.WithoutCancel(ctx), o.Name))

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -37,7 +39,7 @@ func root() *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "A one-node Kubernetes with real pods, in namespaces of its own", SilenceErrors: true, SilenceUsage: true}
 	var name string
 	c.PersistentFlags().StringVar(&name, "name", "e2e", "name of the node")
-	c.AddCommand(up(&name), down(&name), status(&name), enter(&name), kill(&name))
+	c.AddCommand(up(&name), run(&name), down(&name), status(&name), enter(&name), kill(&name))
 	return c
 }
 
@@ -58,6 +60,51 @@ func up(name *string) *cobra.Command {
 	}
 	c.Flags().StringSliceVar(&istio, "istio", []string{"1.27.0", "1.29.1"}, "releases of Istio to have images of")
 	return c
+}
+
+func run(name *string) *cobra.Command {
+	var istio []string
+	c := &cobra.Command{
+		Use: "run -- COMMAND", Short: "make the node, run a command in it, and remove every trace, also after a failure or ctrl-C", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o := node.Options{Name: *name, Istio: istio, Log: c.ErrOrStderr()}
+			return within(c.Context(), o, args, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringSliceVar(&istio, "istio", []string{"1.27.0", "1.29.1"}, "releases of Istio to have images of")
+	return c
+}
+
+// within runs a command on a node of its own. What an earlier run left is removed
+// first: a run that was killed cannot have done it.
+func within(ctx context.Context, o node.Options, args []string, out io.Writer) error {
+	if err := node.Missing(); err != nil {
+		return fmt.Errorf("making node %s: %w", o.Name, err)
+	}
+	if err := node.Down(ctx, o.Name); err != nil {
+		return fmt.Errorf("removing what an earlier run left: %w", err)
+	}
+	began := time.Now()
+	if _, err := node.Up(ctx, o); err != nil {
+		return fmt.Errorf("making node %s: %w", o.Name, err)
+	}
+	fmt.Fprintf(out, "node %s is up after %s\n", o.Name, time.Since(began).Round(100*time.Millisecond))
+	self, err := os.Executable()
+	if err == nil {
+		cmd := exec.CommandContext(ctx, self, append([]string{"exec", "--name", o.Name, "--"}, args...)...) //nolint:gosec // what the caller asked for
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+		cmd.WaitDelay = 30 * time.Second
+		err = cmd.Run()
+	}
+	gone := node.Down(context.WithoutCancel(ctx), o.Name)
+	if err != nil {
+		err = fmt.Errorf("running %s: %w", args[0], err)
+	}
+	if gone != nil {
+		gone = fmt.Errorf("removing node %s: %w", o.Name, gone)
+	}
+	return errors.Join(err, gone)
 }
 
 func show(c *cobra.Command, s node.State) {
