@@ -148,7 +148,7 @@ func (w *world) plant(file string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, doc := range strings.Split(string(text), "\n---\n") {
+	for doc := range strings.SplitSeq(string(text), "\n---\n") {
 		var o unstructured.Unstructured
 		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
 			w.t.Fatal(err)
@@ -226,15 +226,40 @@ func TestPrecheck_findsAllThatIstioctlFindsAndWhatWasPlanted(t *testing.T) {
 	}
 	for _, want := range [][2]string{
 		{"SRN1022", "istio-base"},
-		{"SRN1030", "namespace both"}, {"SRN1031", "namespace lost"},
-		{"SRN1040", "namespace ambient"}, {"SRN1040", "plain/machines"}, {"SRN1040", "istio-remote-secret-west"},
-		{"SRN1050", "shop/recreated"}, {"SRN1051", "shop/byhand"}, {"SRN1051", "shop/lonely"}, {"SRN1053", "shop/recreated"},
-		{"SRN1057", "shop/pinned"}, {"SRN1058", "shop/tagged"},
-		{"SRN1302", "gateways."}, {"SRN1302", "httproutes."}, {"SRN1303", "grpcroutes."}, {"SRN1304", "plain/noted"}, {"SRN1304", "plain/bare"}, {"SRN1304", "namespace both"},
-		{"SRN1305", "shop/old"}, {"SRN1306", "shop/old"}, {"SRN1308", "nodes"}, {"SRN1309", "revision default"}, {"SRN1310", "shop/recreated"},
-		{"SRN1311", "injector istio-sidecar-injector-left"}, {"SRN1311", "validator istio-validator-left"}, {"SRN1312", "injector istio-sidecar-injector-left"},
-		{"SRN1317", "application plain/mesh"}, {"SRN1317", "helmrelease plain/mesh"}, {"SRN1317", "istio mesh"}, {"SRN1317", "istiooperator istio-system/mesh"},
-		{"SRN1319", "plain/nobodys"}, {"SRN1320", "shop/pinned"}, {"SRN1321", "1.29.1"}, {"SRN2808", "1.29.1"}, {"SRN2901", "1.29.1"},
+		{"SRN1030", "namespace both"},
+		{"SRN1031", "namespace lost"},
+		{"SRN1040", "namespace ambient"},
+		{"SRN1040", "plain/machines"},
+		{"SRN1040", "istio-remote-secret-west"},
+		{"SRN1050", "shop/recreated"},
+		{"SRN1051", "shop/byhand"},
+		{"SRN1051", "shop/lonely"},
+		{"SRN1053", "shop/recreated"},
+		{"SRN1057", "shop/pinned"},
+		{"SRN1058", "shop/tagged"},
+		{"SRN1302", "gateways."},
+		{"SRN1302", "httproutes."},
+		{"SRN1303", "grpcroutes."},
+		{"SRN1304", "plain/noted"},
+		{"SRN1304", "plain/bare"},
+		{"SRN1304", "namespace both"},
+		{"SRN1305", "shop/old"},
+		{"SRN1306", "shop/old"},
+		{"SRN1308", "nodes"},
+		{"SRN1309", "revision default"},
+		{"SRN1310", "shop/recreated"},
+		{"SRN1311", "injector istio-sidecar-injector-left"},
+		{"SRN1311", "validator istio-validator-left"},
+		{"SRN1312", "injector istio-sidecar-injector-left"},
+		{"SRN1317", "application plain/mesh"},
+		{"SRN1317", "helmrelease plain/mesh"},
+		{"SRN1317", "istio mesh"},
+		{"SRN1317", "istiooperator istio-system/mesh"},
+		{"SRN1319", "plain/nobodys"},
+		{"SRN1320", "shop/pinned"},
+		{"SRN1321", "1.29.1"},
+		{"SRN2808", "1.29.1"},
+		{"SRN2901", "1.29.1"},
 	} {
 		if !p.has(want[0], want[1]) {
 			t.Errorf("no %s of %s", want[0], want[1])
