@@ -130,6 +130,9 @@ func TestChecks(t *testing.T) {
 			i := slices.IndexFunc(s.Releases, func(r mesh.Release) bool { return r.Chart == "istiod" })
 			s.Releases[i].Values = map[string]any{"istio_cni": map[string]any{"enabled": true}}
 		}, "1.24.0", "SRN1323", check.Warning, "revision default"},
+		{"sidecars of before the nodes' upgrade", func(s *mesh.Snapshot) {
+			s.Survey.Nodes.OldestKubelet, s.Survey.PlainProxies = "v1.33.1", []string{"shop/cart", "shop/api"}
+		}, "1.29.1", "SRN1324", check.Warning, "workload shop/api and 1 more"},
 		{"what could not be seen", func(s *mesh.Snapshot) { s.Survey.Unseen = []string{"nodes: not permitted"} }, "", "SRN1322", check.Warning, "nodes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -188,6 +191,22 @@ func overlapping(v *mesh.Survey) *mesh.Snapshot {
 	return &s
 }
 
+// Sidecars stay plain where somebody said so, and where the nodes cannot run others.
+func TestChecks_sidecarsThatStayPlain(t *testing.T) {
+	for name, change := range map[string]func(*mesh.Snapshot){
+		"an older node":  func(s *mesh.Snapshot) { s.Survey.Nodes.OldestKubelet = "v1.32.9" },
+		"switched off":   func(s *mesh.Snapshot) { s.Survey.Istiods["default"].Env["ENABLE_NATIVE_SIDECARS"] = "false" },
+		"the note's own": func(s *mesh.Snapshot) { s.ControlPlanes[0].Version = "1.26.0" },
+	} {
+		s := well()
+		s.Survey.Nodes.OldestKubelet, s.Survey.PlainProxies = "v1.33.1", []string{"shop/cart"}
+		change(&s)
+		if fs := check.Look(s, target("1.29.1")); slices.ContainsFunc(fs, func(f check.Finding) bool { return f.Code == "SRN1324" }) {
+			t.Errorf("%s: %+v", name, fs)
+		}
+	}
+}
+
 func TestChecks_areQuietOnAMeshThatIsWell(t *testing.T) {
 	for _, to := range []string{"", "1.27.1", "1.29.1", "1.99.0", "nonsense"} {
 		for _, f := range check.Look(well(), target(to)) {
@@ -221,7 +240,11 @@ func TestCatalog_isWhole(t *testing.T) {
 		}
 		docs[d.Code] = d
 	}
-	for _, file := range []string{"../plan/codes.go", "../plan/operation.go", "codes.go"} {
+	files, err := filepath.Glob("../plan/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range append(files, "codes.go") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

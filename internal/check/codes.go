@@ -35,6 +35,7 @@ const (
 	codeBug            = "SRN1321"
 	codeUnseen         = "SRN1322"
 	codeSetting        = "SRN1323"
+	codeNative         = "SRN1324"
 )
 
 // Doc is what a code means.

@@ -21,6 +21,7 @@ type podFact struct {
 	mesh.Pod
 	owner metav1.OwnerReference // its controller; Kind is empty for a bare pod
 	proxy bool
+	plain bool     // its sidecar is a container beside the others, and nothing says that it must be
 	alpha []string // its annotations of alpha features, but for those that injection writes
 }
 
@@ -69,9 +70,19 @@ func podOf(p *corev1.Pod) podFact {
 		return f
 	}
 	f.proxy = true
+	f.plain = plainSidecar(p)
 	f.Version = imageVersion(c.Image)
 	f.Revision = revisionOf(p.Annotations, c)
 	return f
+}
+
+// plainSidecar says whether the pod's sidecar would be native (an init container)
+// if it was injected where every node can run it so. Gateways never are.
+func plainSidecar(p *corev1.Pod) bool {
+	beside := slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == proxyContainer })
+	_, decided := p.Annotations["sidecar.istio.io/nativeSidecar"]
+	_, managed := p.Labels["gateway.networking.k8s.io/gateway-name"]
+	return beside && !decided && !managed && p.Annotations[mesh.TemplatesAnnotation] != "gateway" && p.Labels[mesh.InjectLabel] != "false"
 }
 
 // alphaOf are the annotations of alpha features. The injector writes some itself,

@@ -31,6 +31,7 @@ func (r *Reader) Survey(ctx context.Context) (mesh.Snapshot, error) {
 	v.Services = slices.Sorted(slices.Values(raw.istioServices))
 	v.Annotations = raw.annotated.with(raw.spaces, raw.deployed, raw.alphaPods())
 	v.Installers = raw.operators
+	v.PlainProxies = raw.plainProxies()
 	v.TwoBudgets = raw.twoBudgets
 	v.Istiods = raw.istiodFacts()
 	g, ctx2 := errgroup.WithContext(ctx)

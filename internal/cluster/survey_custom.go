@@ -151,7 +151,7 @@ func envoyFilterOf(o *unstructured.Unstructured) mesh.EnvoyFilter {
 		value, _, _ := unstructured.NestedMap(patch, "patch", "value")
 		walk(value, func(key, text string) {
 			switch {
-			case key == "@type":
+			case key == "@type", key == "type_url": // the second is inside of a TypedStruct
 				f.Types = append(f.Types, text[strings.LastIndex(text, "/")+1:])
 			case key == "name" && strings.HasPrefix(text, "envoy."):
 				f.Filters = append(f.Filters, text)

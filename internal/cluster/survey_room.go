@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -103,6 +104,21 @@ func (a annotations) with(more ...annotations) map[string][]string {
 		out[k] = slices.Compact(out[k])
 	}
 	return out
+}
+
+// someProxies is how many of the workloads with plain sidecars are kept.
+const someProxies = 5
+
+// plainProxies are the first workloads whose pods have a plain sidecar.
+func (f *facts) plainProxies() []string {
+	seen := map[string]bool{}
+	for _, p := range f.pods {
+		if p.plain && !p.Leaving {
+			seen[f.workload(p).String()] = true
+		}
+	}
+	all := slices.Sorted(maps.Keys(seen))
+	return all[:min(someProxies, len(all))]
 }
 
 // alphaPods are the workloads whose pods carry annotations of alpha features.

@@ -34,6 +34,10 @@ func surveyable() []runtime.Object {
 	busy := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "busy"}, Spec: corev1.PodSpec{
 		NodeName: "a", Containers: []corev1.Container{{Name: "app", Resources: corev1.ResourceRequirements{Requests: amount("1500m", "1Gi")}}},
 	}}
+	native := pod("native", "default", "1.27.0", nil)
+	native.Spec.InitContainers, native.Spec.Containers = native.Spec.Containers[1:], native.Spec.Containers[:1]
+	gateway := pod("gateway", "default", "1.27.0", nil)
+	gateway.Annotations[mesh.TemplatesAnnotation] = "gateway"
 	tainted := node("c", "v1.33.0", "64", "256Gi")
 	tainted.Spec.Taints = []corev1.Taint{{Key: "gpu", Effect: corev1.TaintEffectNoSchedule}}
 	d := istiod("default", "1.27.0", 1)
@@ -61,12 +65,15 @@ func surveyable() []runtime.Object {
 			"mesh": "extensionProviders:\n- name: t\n  opencensus: {service: x}\n- name: u\n  zipkin: {accessToken: s3cret}\n",
 		}},
 		helmCRD("envoyfilters", "networking.istio.io", "EnvoyFilter"), helmCRD("telemetries", "telemetry.istio.io", "Telemetry"), helmCRD("sidecars", "networking.istio.io", "Sidecar"),
+		pod("plain", "default", "1.27.0", nil), native, gateway,
 		routes, crd("applications", "argoproj.io", "Application"),
 		custom("networking.istio.io/v1", "EnvoyFilter", "lua", nil, map[string]any{"configPatches": []any{
 			map[string]any{
 				"match": map[string]any{"proxy": map[string]any{"proxyVersion": `^1\.27`}},
 				"patch": map[string]any{"operation": "INSERT_BEFORE", "value": map[string]any{
-					"name": "envoy.filters.http.lua", "typed_config": map[string]any{"@type": "type.googleapis.com/envoy.config.filter.http.lua.v2.Lua"},
+					"name": "envoy.filters.http.lua", "typed_config": map[string]any{
+						"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/envoy.config.filter.http.lua.v2.Lua",
+					},
 				}},
 			},
 			"broken",
@@ -109,10 +116,13 @@ func TestSurvey(t *testing.T) {
 		Services:     []string{istioSystem + "/istiod"},
 		GatewayAPI:   []mesh.CRD{{Name: "grpcroutes.gateway.networking.k8s.io", Established: true, StoredVersions: []string{"v1"}, ServedVersions: []string{"v1"}, Bundle: "v1.0.0", Owner: mesh.Owner{Kind: mesh.OwnerNone}}},
 		Kinds:        []string{"telemetries.telemetry.istio.io"},
-		EnvoyFilters: []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", ProxyVersions: []string{`^1\.27`}, Relative: []string{"INSERT_BEFORE"}, Types: []string{"envoy.config.filter.http.lua.v2.Lua"}, Filters: []string{"envoy.filters.http.lua"}}},
+		EnvoyFilters: []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", ProxyVersions: []string{`^1\.27`}, Relative: []string{"INSERT_BEFORE"}, Types: []string{"envoy.config.filter.http.lua.v2.Lua", "udpa.type.v1.TypedStruct"}, Filters: []string{"envoy.filters.http.lua"}}},
 		Texts:        map[string][]string{"telemetries.telemetry.istio.io wasm.": {"shop/tags"}},
-		Annotations:  map[string][]string{"ambient.istio.io/dns-capture": {"namespace shop"}},
+		Annotations: map[string][]string{
+			"ambient.istio.io/dns-capture": {"namespace shop"}, mesh.TemplatesAnnotation: {"workload pod shop/gateway"},
+		},
 		Installers:   []mesh.Object{{Kind: "Application", Namespace: "shop", Name: "istiod", Note: "Argo CD, chart istiod"}},
+		PlainProxies: []string{"pod shop/plain"},
 		TwoBudgets:   []mesh.Ref{{Kind: mesh.KindDeployment, Namespace: "shop", Name: "cart"}},
 	}
 	if d := cmp.Diff(want, s.Survey, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(mesh.CRD{}, "Owner", "Established")); d != "" {

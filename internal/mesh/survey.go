@@ -4,14 +4,15 @@ package mesh
 // step of a running upgrade needs. Like the rest of a Snapshot it holds no
 // secrets, and of what may be long it holds sums.
 type Survey struct {
-	Unseen       []string                  `json:"unseen,omitempty"`      // what could not be looked at, and why: nothing is known of it
-	Denied       []string                  `json:"denied,omitempty"`      // what an installation creates and the user may not, "clusterroles.rbac.authorization.k8s.io"
-	Nodes        *Nodes                    `json:"nodes,omitempty"`       // nil: not seen
-	Istiods      map[string]Istiod         `json:"istiods,omitempty"`     // by revision
-	MeshConfigs  map[string]map[string]any `json:"meshConfigs,omitempty"` // by revision, what looks like a secret masked
-	Services     []string                  `json:"services,omitempty"`    // namespace/name of those in Istio's namespace
-	GatewayAPI   []CRD                     `json:"gatewayAPI,omitempty"`  // definitions of gateway.networking.k8s.io
-	Kinds        []string                  `json:"kinds,omitempty"`       // "sidecars.networking.istio.io": custom resources of which there is at least one object
+	Unseen       []string                  `json:"unseen,omitempty"`       // what could not be looked at, and why: nothing is known of it
+	Denied       []string                  `json:"denied,omitempty"`       // what an installation creates and the user may not, "clusterroles.rbac.authorization.k8s.io"
+	Nodes        *Nodes                    `json:"nodes,omitempty"`        // nil: not seen
+	PlainProxies []string                  `json:"plainProxies,omitempty"` // the first few workloads whose pods have a sidecar that is not native, and might
+	Istiods      map[string]Istiod         `json:"istiods,omitempty"`      // by revision
+	MeshConfigs  map[string]map[string]any `json:"meshConfigs,omitempty"`  // by revision, what looks like a secret masked
+	Services     []string                  `json:"services,omitempty"`     // namespace/name of those in Istio's namespace
+	GatewayAPI   []CRD                     `json:"gatewayAPI,omitempty"`   // definitions of gateway.networking.k8s.io
+	Kinds        []string                  `json:"kinds,omitempty"`        // "sidecars.networking.istio.io": custom resources of which there is at least one object
 	EnvoyFilters []EnvoyFilter             `json:"envoyFilters,omitempty"`
 	Texts        map[string][]string       `json:"texts,omitempty"`       // what a rule searches configuration for -> namespace/name of objects that have it
 	Annotations  map[string][]string       `json:"annotations,omitempty"` // Istio's annotation -> the namespaces, Services and workloads that carry it; of pods alone only those of alpha features

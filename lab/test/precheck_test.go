@@ -245,6 +245,7 @@ func TestPrecheck_findsAllThatIstioctlFindsAndWhatWasPlanted(t *testing.T) {
 		{"SRN1304", "namespace both"},
 		{"SRN1305", "shop/old"},
 		{"SRN1306", "shop/old"},
+		{"SRN1307", "shop/old"},
 		{"SRN1308", "nodes"},
 		{"SRN1309", "revision default"},
 		{"SRN1310", "shop/recreated"},

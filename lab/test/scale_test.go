@@ -40,22 +40,45 @@ func BenchmarkStatus(b *testing.B) {
 	w.stop()
 	n := crowd(b)
 	w.gather(n, 10)
-	for _, c := range []struct {
-		name string
-		cmd  func(ctx context.Context) *exec.Cmd
-	}{
-		{"serin-status", func(ctx context.Context) *exec.Cmd {
-			return exec.CommandContext(ctx, w.serin, "status", "--kubeconfig", w.lab.Kubeconfig())
-		}},
-		{"istioctl-proxy-status", func(ctx context.Context) *exec.Cmd {
-			return exec.CommandContext(ctx, w.lab.Istioctl("1.27.0"), "proxy-status", "--kubeconfig", w.lab.Kubeconfig())
-		}},
-	} {
-		b.Run(fmt.Sprintf("%s/%d", c.name, n), func(b *testing.B) {
+	w.beside(b, n, "crowd", []contender{
+		{"serin-status", w.serin, []string{"status"}},
+		{"istioctl-proxy-status", w.lab.Istioctl("1.27.0"), []string{"proxy-status"}},
+	})
+}
+
+// "serin precheck" beside "istioctl x precheck", in the same way: both say
+// everything that they have to say.
+//
+//	go test ./test -run '^$' -bench Precheck -benchtime 5x -timeout 40m
+func BenchmarkPrecheck(b *testing.B) {
+	w := newWorld(b, "1.27.0", "1.29.1")
+	w.stop()
+	n := crowd(b)
+	w.gather(n, 10)
+	theirs := []string{"x", "precheck", "--output-threshold", "Info"}
+	w.beside(b, n, "sidecar.istio.io/proxyCPU", []contender{
+		{"serin-precheck", w.serin, []string{"precheck", "--to", "1.29.1"}},
+		{"istioctl-1.27.0-x-precheck", w.lab.Istioctl("1.27.0"), theirs},
+		{"istioctl-1.29.1-x-precheck", w.lab.Istioctl("1.29.1"), theirs},
+	})
+}
+
+// contender is a program that is measured, each time as a process of its own.
+type contender struct {
+	name, path string
+	args       []string
+}
+
+// beside measures programs one after the other: wall-clock, and the peak of
+// memory. Each must have said the word that shows that it saw the mesh.
+func (w *world) beside(b *testing.B, proxies int, word string, contenders []contender) {
+	b.Helper()
+	for _, c := range contenders {
+		b.Run(fmt.Sprintf("%s/%d", c.name, proxies), func(b *testing.B) {
 			peak := int64(0)
 			for b.Loop() {
 				var out bytes.Buffer
-				cmd := c.cmd(b.Context())
+				cmd := exec.CommandContext(b.Context(), c.path, append(c.args, "--kubeconfig", w.lab.Kubeconfig())...)
 				cmd.Stdout, cmd.Stderr = &out, &out
 				if err := cmd.Start(); err != nil {
 					b.Fatal(err)
@@ -65,8 +88,8 @@ func BenchmarkStatus(b *testing.B) {
 					b.Fatalf("%v\n%s", err, out.String())
 				}
 				peak = max(peak, most())
-				if !strings.Contains(out.String(), "crowd") {
-					b.Fatalf("it does not know the crowd:\n%s", out.String())
+				if !strings.Contains(out.String(), word) {
+					b.Fatalf("it does not know the mesh:\n%s", out.String())
 				}
 			}
 			b.ReportMetric(float64(peak>>20), "peak-MiB")
