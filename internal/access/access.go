@@ -29,6 +29,7 @@ const (
 	coordination = "coordination.k8s.io"
 	autoscaling  = "autoscaling"
 	policy       = "policy"
+	networking   = "networking.k8s.io"
 	rbac         = "rbac.authorization.k8s.io"
 	gatewayAPI   = "gateway.networking.k8s.io"
 	reviews      = "authorization.k8s.io"
@@ -92,6 +93,8 @@ func Doing(k plan.Kind) []Rule {
 		return slices.Concat(webhooks(), release(), []Rule{
 			{apps, []string{"deployments/scale"}, []string{"patch"}},
 			{coordination, []string{"leases"}, []string{"delete"}},
+			{admission, []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"}, append(change(), "get", "list")},
+			{networking, []string{"networkpolicies"}, append(change(), "get", "list")},
 		})
 	case plan.MoveNamespace, plan.RestoreLabels:
 		return []Rule{{core, []string{"namespaces"}, []string{"patch"}}}

@@ -33,8 +33,8 @@ func (f *installFlags) add(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVar(&f.version, "version", "", "Istio version to install, as in 1.29.1")
 	fs.StringVar(&f.charts, "charts", "", "Helm repository, oci:// registry or directory of Istio's charts; Istio's public one when not given")
-	fs.StringSliceVarP(&f.files, "values", "f", nil, "Files of Helm values; the last wins")
-	fs.StringArrayVar(&f.sets, "set", nil, "Values, as in a.b=c; they win over files")
+	fs.StringSliceVarP(&f.files, "values", "f", nil, "Files of Helm values, or for istiod IstioOperator files; the last wins")
+	fs.StringArrayVar(&f.sets, "set", nil, "Values, as in a.b=c; they win over files. With an IstioOperator its paths, as istioctl has them: values.a.b=c")
 	fs.StringArrayVar(&f.strings, "set-string", nil, "Values that are strings whatever they look like")
 	fs.BoolVar(&f.create, "create-namespace", false, "Make the namespaces that are missing")
 	fs.StringVar(&f.dry, "dry-run", "", "Do nothing: client renders the objects here, server has the API server accept them too")
@@ -52,9 +52,6 @@ func (f *installFlags) values(c *cobra.Command) (map[string]any, error) {
 		var v map[string]any
 		if err := yaml.Unmarshal(b, &v); err != nil {
 			return nil, fmt.Errorf("reading values of %s: %w", name, err)
-		}
-		if v["kind"] == "IstioOperator" {
-			return nil, refused("%s is an IstioOperator file, which serin install does not read yet\n  remedy: give its spec.values as Helm values", name)
 		}
 		out = over(out, v)
 	}
@@ -110,15 +107,22 @@ func (a *app) installing(c *cobra.Command, args []string, f installFlags, o plan
 	if f.out != string(view.Text) && f.dry == "" {
 		return fmt.Errorf("-o %s prints what would be installed\n  remedy: --dry-run=client -o %s", f.out, f.out)
 	}
+	doc, in, err := f.operator(c, &o)
+	if err != nil {
+		return err
+	}
 	r, err := f.request(o)
 	if err != nil {
 		return err
 	}
-	if r.Values, err = f.values(c); err != nil {
+	op := operation{flags: f.operationFlags, again: typed(c, args), shown: a.carriedOver}
+	if doc != nil {
+		r.Operator, op.shown = doc, a.fromFile(c.Context(), in)
+	} else if r.Values, err = f.values(c); err != nil {
 		return err
 	}
 	r.To, r.Charts = strings.TrimPrefix(f.version, "v"), f.charts
-	op := operation{request: r, flags: f.operationFlags, again: typed(c, args), shown: a.carriedOver}
+	op.request = r
 	if f.create {
 		op.namespace = namespaces
 	}
@@ -197,6 +201,7 @@ touched: the default stays where it is, tags and gateways too. It is proven befo
 		Example: `  serin install base --version 1.29.1 --create-namespace
   serin install istiod --version 1.29.1
   serin install istiod --version 1.29.1 --revision 1-29-1 --from-revision default
+  serin install istiod --version 1.29.1 --revision 1-29-1 -f operator.yaml
   serin install gateway istio-ingress -n istio-ingress --version 1.29.1 --create-namespace`,
 	}
 	c.AddCommand(a.installBase(), a.installIstiod(), a.installGateway())
@@ -228,7 +233,11 @@ func (a *app) installIstiod() *cobra.Command {
 		Use: "istiod --version VERSION [--revision REVISION]", Short: "Install a control plane, and wait until it injects and validates",
 		Long: `Install a control plane as the release istiod, or istiod-REVISION, in Istio's namespace. With --from-revision
 it gets that revision's Helm values, less what belongs to that revision alone, and at least its size; the
-difference is shown first. Nothing follows it yet: tags, namespaces and gateways stay where they are.`,
+difference is shown first. Nothing follows it yet: tags, namespaces and gateways stay where they are.
+
+With an IstioOperator file it is installed as istioctl installs it, without a Helm release, and only the
+control plane: gateways, istio-cni and ztunnel are named as next steps. A field that would have no effect is
+refused by its path.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.installing(c, args, f, plan.Operation{Verb: plan.Install, Chart: "istiod", Revision: rev, From: from}, a.target.IstioNamespace)

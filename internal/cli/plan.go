@@ -50,8 +50,11 @@ func (a *app) plan() *cobra.Command {
 }
 
 func (a *app) makePlan(ctx context.Context, req planRequest) error {
-	pl, err := a.build(ctx, req.request)
+	pl, s, err := a.planned(ctx, req.request)
 	if err != nil {
+		return err
+	}
+	if err := a.tryOperator(ctx, pl, s); err != nil {
 		return err
 	}
 	if err := a.showPlan(pl, req.out); err != nil {

@@ -18,6 +18,7 @@ type requestFlags struct {
 	to, revision, charts, onShut string
 	file                         string
 	from, ignore                 []string
+	operators                    []string
 	probe                        plan.Probe
 	soak, patience               time.Duration
 	pace, minServed              int
@@ -30,6 +31,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.StringSliceVar(&f.from, "from", nil, "Revisions to leave; the only one there is when not given")
 	fs.StringVar(&f.revision, "revision", "", "Name of the new revision; the version with dashes when not given")
 	fs.StringVarP(&f.file, "filename", "f", "", "File with an UpgradeRequest; flags win over it")
+	fs.StringSliceVar(&f.operators, "operator", nil, "IstioOperator files to install the new revision from, as istioctl does; the last wins")
 	fs.StringVar(&f.charts, "charts", "", "Helm repository or directory of Istio's charts; Istio's public one when not given")
 	fs.StringVar(&f.probe.URL, "probe-url", "", "Address that serin sends requests to all the while, as in http://192.0.2.1/productpage")
 	fs.StringVar(&f.probe.Host, "probe-host", "", "Host header of these requests")
@@ -54,6 +56,13 @@ func (f *requestFlags) request(c *cobra.Command) (plan.Request, error) {
 		}
 	}
 	f.over(&r, c.Flags())
+	if len(f.operators) > 0 {
+		doc, _, err := readOperator(c, f.operators, nil, r.To)
+		if err != nil {
+			return r, err
+		}
+		r.Operator = doc
+	}
 	switch {
 	case r.To == "":
 		return r, fmt.Errorf("which Istio version to go to is missing\n  remedy: %s --to 1.29.1, or `to:` in the file of -f", c.CommandPath())

@@ -1,17 +1,20 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
 func (a *app) uninstall() *cobra.Command {
 	var (
-		f   operationFlags
-		rev string
+		f     operationFlags
+		rev   string
+		files []string
 	)
 	c := &cobra.Command{
 		Use: "uninstall --revision REVISION", Short: "Remove a control plane that nothing relies on",
@@ -20,11 +23,22 @@ func (a *app) uninstall() *cobra.Command {
 Everything that still relies on it is listed and stands in the way: tags, namespaces, workloads, pods,
 gateways, configuration that names it, validators, Helm releases. Its webhooks go first, then the release or
 the objects that istioctl made for this revision, then what istiod made for itself. Never another revision's,
-never istio-cni, ztunnel or CRDs. What Helm installed serin rollback installs again as it was.`,
+never istio-cni, ztunnel or CRDs. What was removed serin rollback installs again as it was.
+
+With -f the revision is that of an IstioOperator file, the one without a name if it has none: never all that
+the file's owner has installed, as with istioctl.`,
 		Example: `  serin uninstall --revision 1-27-0
-  serin uninstall --revision default`,
+  serin uninstall --revision default
+  serin uninstall -f operator.yaml`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if rev == "" && len(files) > 0 {
+				doc, _, err := readOperator(c, files, nil, "")
+				if err != nil {
+					return err
+				}
+				rev = cmp.Or(doc.Revision(), mesh.DefaultRevision)
+			}
 			if rev == "" {
 				return fmt.Errorf("which revision to remove is missing\n  remedy: %s --revision REVISION; default is the one without a revision", c.CommandPath())
 			}
@@ -32,6 +46,7 @@ never istio-cni, ztunnel or CRDs. What Helm installed serin rollback installs ag
 		},
 	}
 	c.Flags().StringVarP(&rev, "revision", "r", "", "Revision to remove; default is the one without a revision")
+	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "IstioOperator files, whose revision to remove")
 	f.add(c)
 	f.addDryRun(c)
 	c.Flags().BoolVar(&f.yes, "skip-confirmation", false, "The same as --yes")

@@ -17,7 +17,13 @@ import (
 // upgradeBase upgrades the release that brings the CRDs and waits until they are
 // served. Its values stay as they are: defaultRevision moves with the default tag,
 // not before (S-3).
-func (w *Writer) upgradeBase(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+func (w *Writer) upgradeBase(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
+	if st.Owner == mesh.OwnerIstioctl {
+		if err := w.applyBase(ctx, st, p, before); err != nil {
+			return fmt.Errorf("upgrading base to %s: %w", st.Version, err)
+		}
+		return nil
+	}
 	want, err := w.wantedBase(ctx, st, before)
 	if err != nil {
 		return fmt.Errorf("upgrading base to %s: %w", st.Version, err)
@@ -46,6 +52,9 @@ func (w *Writer) upgradeBase(ctx context.Context, st plan.Step, before mesh.Snap
 // strand stored objects (R§14). Only an upgrade that was cut off is settled, or
 // the user's next helm would find "another operation in progress".
 func (w *Writer) leaveBase(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+	if st.Owner == mesh.OwnerIstioctl {
+		return nil // nothing was begun that is not done
+	}
 	want, err := w.wantedBase(ctx, st, before)
 	if err != nil {
 		return fmt.Errorf("leaving base: %w", err)

@@ -4,6 +4,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -15,3 +16,8 @@ func ImageVersion(image string) string                        { return imageVers
 func RevisionOfPod(p *corev1.Pod) string                      { return podOf(p).Revision }
 func WorkloadOfDeployment(d *appsv1.Deployment) mesh.Workload { return deploymentOf(d).Workload }
 func Masked(values map[string]any) map[string]any             { return masked(values) }
+
+// PlaneKinds are the kinds that are kept of a control plane.
+func PlaneKinds() []schema.GroupVersionResource {
+	return append(planeKinds(), injectorResource(), validatorResource())
+}

@@ -18,11 +18,7 @@ import (
 // install installs a revision beside the old one, with the old one's values, at
 // its size at least, and waits until it can inject.
 func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
-	want, like, err := w.wantedRevision(ctx, st, p, before)
-	if err != nil {
-		return fmt.Errorf("installing revision %s: %w", st.To, err)
-	}
-	if err := w.releases.Install(ctx, want, like); err != nil {
+	if err := w.put(ctx, st, p, before); err != nil {
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
 	}
 	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: mesh.IstiodName(st.To)}
@@ -36,6 +32,22 @@ func (w *Writer) install(ctx context.Context, st plan.Step, p plan.Plan, before 
 		return fmt.Errorf("installing revision %s: %w", st.To, err)
 	}
 	return nil
+}
+
+// put makes the revision's objects: as a release, or as istioctl does.
+func (w *Writer) put(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
+	if st.Owner == mesh.OwnerIstioctl {
+		objects, err := w.planeObjects(ctx, st, p, before)
+		if err != nil {
+			return err
+		}
+		return w.applyAll(ctx, objects)
+	}
+	want, like, err := w.wantedRevision(ctx, st, p, before)
+	if err != nil {
+		return err
+	}
+	return w.releases.Install(ctx, want, like) //nolint:wrapcheck // the caller wraps it
 }
 
 // wantedRevision is the release that an install makes, and the one whose way of
@@ -125,7 +137,13 @@ func (w *Writer) uninstall(ctx context.Context, st plan.Step, before mesh.Snapsh
 	if _, there := before.ControlPlane(st.To); there {
 		return nil // it was there when the run began: it is not ours to remove
 	}
-	if err := w.takeDown(ctx, st.To, w.namespace, mesh.IstiodName(st.To)); err != nil {
+	var err error
+	if st.Owner == mesh.OwnerIstioctl {
+		err = w.takeDownListed(ctx, st.To)
+	} else {
+		err = w.takeDown(ctx, st.To, w.namespace, mesh.IstiodName(st.To))
+	}
+	if err != nil {
 		return fmt.Errorf("uninstalling revision %s: %w", st.To, err)
 	}
 	return nil

@@ -30,6 +30,8 @@ func planeKinds() []schema.GroupVersionResource {
 		{Version: "v1", Resource: "services"},
 		{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"},
 		{Version: "v1", Resource: "configmaps"},
+		{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"},
+		{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"},
 		rbac("rolebindings"), rbac("roles"), rbac("clusterrolebindings"), rbac("clusterroles"),
 		{Version: "v1", Resource: "serviceaccounts"},
 	}

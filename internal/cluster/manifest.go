@@ -23,6 +23,9 @@ func (w *Writer) Manifest(ctx context.Context, st plan.Step, p plan.Plan, before
 	case plan.SetTag:
 		return w.tagManifest(ctx, st)
 	case plan.InstallRevision:
+		if st.Owner == mesh.OwnerIstioctl {
+			return w.operatorManifest(ctx, st, p, before, server)
+		}
 		want, _, err := w.wantedRevision(ctx, st, p, before)
 		if err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -27,6 +28,9 @@ type helmFake struct {
 	fail  map[string]error // by call: "upgrade istio-base"
 	calls []string
 	kept  map[string]mesh.Release
+
+	documents []map[string]any // that were asked for as IstioOperators
+	operator  func(version, component string) []unstructured.Unstructured
 }
 
 func newHelm(t *testing.T, w *world, rels ...mesh.Release) *helmFake {
@@ -199,6 +203,14 @@ func (h *helmFake) CRDs(context.Context, mesh.Release) ([]string, error) {
 
 func (h *helmFake) Manifest(_ context.Context, want mesh.Release, server bool) ([]byte, error) {
 	return fmt.Appendf(nil, "# %s %s server=%v\n", want.Name, want.Version, server), h.call("manifest", want.Name)
+}
+
+func (h *helmFake) Operator(_ context.Context, document map[string]any, version, component string) ([]unstructured.Unstructured, error) {
+	h.documents = append(h.documents, document)
+	if h.operator == nil {
+		return nil, errors.New("nothing to render")
+	}
+	return h.operator(version, component), nil
 }
 
 func (h *helmFake) RevisionValues(old, over map[string]any, revision string, replicas int) map[string]any {

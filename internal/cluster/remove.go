@@ -32,7 +32,11 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 		return fmt.Errorf("removing revision %s: %w", st.From, refused("there was none when the run began"))
 	}
 	if old.Owner.Kind == mesh.OwnerIstioctl {
-		if err := w.takeDownListed(ctx, st.From); err != nil {
+		err := w.keepListed(ctx, st.From)
+		if err == nil {
+			err = w.takeDownListed(ctx, st.From)
+		}
+		if err != nil {
 			return fmt.Errorf("removing revision %s: %w", st.From, err)
 		}
 		return nil
@@ -58,8 +62,8 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 // that leads to the new revision still.
 func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
 	old, ok := before.ControlPlane(st.From)
-	if !ok || old.Owner.Kind != mesh.OwnerHelm {
-		return fmt.Errorf("reinstalling revision %s: %w", st.From, refused("Helm did not own it: install it again with the tool that made it"))
+	if !ok || old.Owner.Kind != mesh.OwnerHelm && old.Owner.Kind != mesh.OwnerIstioctl {
+		return fmt.Errorf("reinstalling revision %s: %w", st.From, refused("neither Helm nor istioctl owned it: install it again with the tool that made it"))
 	}
 	off := ""
 	tag, err := w.tagInjector(ctx, mesh.DefaultTag)
@@ -70,8 +74,7 @@ func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapsh
 	if tag != nil && st.From == mesh.DefaultRevision {
 		off = injector
 	}
-	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
-	if err := w.releases.Restore(ctx, namespace, name, off); err != nil {
+	if err := w.bringBack(ctx, old, off); err != nil {
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
 	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: old.Name}
@@ -85,6 +88,15 @@ func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapsh
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
 	return nil
+}
+
+// bringBack makes what was removed again, from what was kept of it.
+func (w *Writer) bringBack(ctx context.Context, old mesh.ControlPlane, off string) error {
+	if old.Owner.Kind == mesh.OwnerIstioctl {
+		return w.restoreListed(ctx, old.Revision, off)
+	}
+	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
+	return w.releases.Restore(ctx, namespace, name, off) //nolint:wrapcheck // the caller wraps it
 }
 
 func relying(refs []mesh.Object) string {

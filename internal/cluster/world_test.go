@@ -58,6 +58,9 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 		t.Fatal(err)
 	}
 	lists := map[schema.GroupVersionResource]string{}
+	for _, gvr := range cluster.PlaneKinds() { // nothing but the list's resource matters to the fake
+		lists[gvr] = gvr.Resource + "List"
+	}
 	for _, o := range crds {
 		if c, ok := o.(*apiextensionsv1.CustomResourceDefinition); ok {
 			gvr := schema.GroupVersionResource{Group: c.Spec.Group, Version: c.Spec.Versions[0].Name, Resource: c.Spec.Names.Plural}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"github.com/serin-mesh/serin/internal/drive"
@@ -35,6 +36,8 @@ type Releases interface {
 	CRDs(ctx context.Context, want mesh.Release) ([]string, error)
 	// Manifest is what a release would hold; server has the API server accept it too.
 	Manifest(ctx context.Context, want mesh.Release, server bool) ([]byte, error)
+	// Operator renders a component of an IstioOperator, Base or Pilot, with istioctl's owner labels.
+	Operator(ctx context.Context, document map[string]any, version, component string) ([]unstructured.Unstructured, error)
 	// RevisionValues are the old revision's values, cleaned, with over on top (S-15, S-16).
 	RevisionValues(old, over map[string]any, revision string, replicas int) map[string]any
 }
@@ -67,7 +70,7 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 	case plan.PinDefault:
 		return w.pin(ctx, st, before)
 	case plan.UpgradeBase:
-		return w.upgradeBase(ctx, st, before)
+		return w.upgradeBase(ctx, st, p, before)
 	case plan.InstallRevision:
 		return w.install(ctx, st, p, before)
 	case plan.MoveNamespace:

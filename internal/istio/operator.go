@@ -1,11 +1,14 @@
 package istio
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/operator"
 )
@@ -22,7 +25,7 @@ func (h *Helm) Resolve(ctx context.Context, doc operator.Document, version strin
 	}
 	in, err := doc.Resolve(buildOf(ch.Values, version))
 	if err != nil {
-		return operator.Installation{}, fmt.Errorf("translating the IstioOperator for %s: %w", version, err)
+		return operator.Installation{}, fmt.Errorf("translating the IstioOperator for %s: %w: %w", version, drive.ErrRefused, err)
 	}
 	return in, nil
 }
@@ -53,7 +56,49 @@ func (h *Helm) RenderComponent(ctx context.Context, c operator.Component, versio
 	}
 	out, err := c.Finish(objs)
 	if err != nil {
-		return nil, fmt.Errorf("finishing chart %s %s: %w", c.Chart, version, err)
+		return nil, fmt.Errorf("finishing chart %s %s: %w: %w", c.Chart, version, drive.ErrRefused, err)
 	}
 	return out, nil
+}
+
+// Operator renders one component of an IstioOperator, with the labels by which
+// istioctl finds what it installed.
+func (h *Helm) Operator(ctx context.Context, document map[string]any, version, component string) ([]unstructured.Unstructured, error) {
+	in, err := h.Resolve(ctx, document, version)
+	if err != nil {
+		return nil, err
+	}
+	some := in.Component(operator.Name(component))
+	if len(some) == 0 {
+		return nil, fmt.Errorf("%w: its component %s is not enabled", drive.ErrRefused, component)
+	}
+	var out []unstructured.Unstructured
+	for _, c := range some {
+		objs, err := h.RenderComponent(ctx, c, version)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objs...)
+	}
+	for i := range out {
+		labels := out[i].GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		maps.Copy(labels, owned(in, operator.Name(component)))
+		out[i].SetLabels(labels)
+	}
+	return out, nil
+}
+
+// owned are the labels that istioctl gives to what it installs (R§6.5).
+func owned(in operator.Installation, component operator.Name) map[string]string {
+	labels := map[string]string{
+		"operator.istio.io/managed": "Reconcile", "operator.istio.io/version": in.Version, "operator.istio.io/component": string(component),
+		"install.operator.istio.io/owning-resource-namespace": in.Namespace, mesh.RevLabel: cmp.Or(in.Revision, mesh.DefaultRevision),
+	}
+	if in.Name != "" {
+		labels["install.operator.istio.io/owning-resource"] = in.Name
+	}
+	return labels
 }

@@ -50,7 +50,13 @@ func TestFindings(t *testing.T) {
 		{"a --from that is the target", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) { r.From = []string{"1-29-1"} }), "SRN1015", plan.Mandatory, "revision 1-29-1"},
 		{"no Istio", meshtest.New(), probed(), "SRN1016", plan.Mandatory, "mesh"},
 		{"an istiod that is not ready", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Ready = 1 }), probed(), "SRN1017", plan.Mandatory, "revision default"},
-		{"installed by istioctl", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerIstioctl} }), probed(), "SRN1018", plan.Overridable, "revision default"},
+		{"installed by nobody known", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerNone} }), probed(), "SRN1018", plan.Overridable, "revision default"},
+		{"installed by istioctl", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerIstioctl} }), probed(), "SRN1026", plan.Warning, "revision default"},
+		{
+			"installed by an istioctl that kept no values", change(func(s *mesh.Snapshot) {
+				s.ControlPlanes[0].Owner, s.ControlPlanes[0].Version = mesh.Owner{Kind: mesh.OwnerIstioctl}, "1.25.2"
+			}), probed(), "SRN1018", plan.Mandatory, "revision default",
+		},
 		{"S-45: a control plane in Git", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = argo }), probed(), "SRN1019", plan.Mandatory, "revision default"},
 		{"a pending Helm release", change(func(s *mesh.Snapshot) { release(s, "istiod").Status = "pending-upgrade" }), probed(), "SRN1020", plan.Mandatory, "release istio-system/istiod"},
 		{"a failed base release", change(func(s *mesh.Snapshot) { release(s, "istio-base").Status = "failed" }), probed(), "SRN1020", plan.Mandatory, "release istio-system/istio-base"},
@@ -175,8 +181,8 @@ func TestFindings_whatStaysKeepsTheOldRevision(t *testing.T) {
 	}
 }
 
-func TestS16_onlyAnInstallationByHelmIsRemoved(t *testing.T) {
-	s := change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerIstioctl} }).Snapshot()
+func TestS16_onlyAnInstallationThatSomebodyOwnsIsRemoved(t *testing.T) {
+	s := change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerNone} }).Snapshot()
 	out := outline(plan.Build(s, ask(func(r *plan.Request) { r.IgnoreChecks = []string{"SRN1018"} })))
 	if strings.Contains(out, "remove-revision") || !strings.Contains(out, "SRN1059") {
 		t.Error(out)

@@ -118,10 +118,26 @@ func (b *builder) judgeControlPlanes() {
 		case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail:
 			b.find(codeGitOpsPlane, Mandatory, object, ownedBy(c.Owner)+", which would undo what serin does to it",
 				"add the new revision there (values: revision="+b.to+"); serin does not write through Git yet")
-		case mesh.OwnerIstioctl, mesh.OwnerNone, "":
+		case mesh.OwnerIstioctl:
+			b.judgeIstioctl(c)
+		case mesh.OwnerNone, "":
 			b.find(codeNotHelm, Overridable, object, "no Helm release owns it: its values cannot be carried over, and serin does not remove it",
 				"give the new revision's values in the request; remove the old one with the tool that installed it")
 		}
+	}
+}
+
+// judgeIstioctl is about what istioctl installed: its values are in the cluster,
+// what its IstioOperator file changed in the rendered objects is not (R§3.1).
+func (b *builder) judgeIstioctl(c mesh.ControlPlane) {
+	switch {
+	case b.req.Operator != nil:
+	case olderThan(c.Version, "1.26.0"):
+		b.find(codeNotHelm, Mandatory, "revision "+c.Revision, "istioctl installed it, and releases before 1.26 keep no values in the cluster: they cannot be carried over",
+			"give the IstioOperator file it was installed from: --operator FILE")
+	default:
+		b.find(codeIstioctl, Warning, "revision "+c.Revision, "istioctl installed it: its values are carried over from the cluster; settings and overlays below k8s in its IstioOperator file are not there",
+			"if the file has any, give it: --operator FILE")
 	}
 }
 
@@ -142,6 +158,9 @@ func (b *builder) judgeReleases() {
 		}
 	}
 	base, ok := b.s.Base()
+	if !ok && b.newOwner() == mesh.OwnerIstioctl {
+		return
+	}
 	if !ok {
 		b.find(codeNoBase, Overridable, "release istio-base", "no Helm release of the base chart: serin cannot upgrade the CRDs",
 			"install it over what is there (it adopts the CRDs), or bring the CRDs to "+b.req.To+" yourself")

@@ -88,7 +88,7 @@ func (b *builder) installIstiod(o Operation) {
 	}
 	n := b.add(Step{
 		Kind: InstallRevision, Target: mesh.IstiodName(b.to), From: o.From, To: b.to, Version: b.req.To, Namespace: b.s.IstioNamespace,
-		Why: why, Proof: []gate.Name{gate.ControlPlane}, Undo: Undo{What: "uninstall"},
+		Owner: b.newOwner(), Why: why, Proof: []gate.Name{gate.ControlPlane}, Undo: Undo{What: "uninstall"},
 	})
 	if o.From == "" {
 		b.steps[n-1].Question.Istiods = 1 // the user's own values say how many
@@ -111,11 +111,12 @@ func (b *builder) judgeInstall(o Operation) {
 	b.judgeLabelledAlready()
 	if o.From != "" {
 		b.judgeCarried(o.From)
-	} else if len(b.s.ControlPlanes) > 0 {
+	} else if len(b.s.ControlPlanes) > 0 && b.req.Operator == nil {
 		b.find(codeCleaned, Warning, object, "it starts with the chart's own values and yours alone: mesh config and values of "+b.s.ControlPlanes[0].Revision+" are not carried over",
 			"carry them over: --from-revision "+b.s.ControlPlanes[0].Revision)
 	}
 	b.judgeGivenValues()
+	b.judgeOperator(o)
 	if !there {
 		b.judgeReleaseName()
 	}
@@ -130,6 +131,23 @@ func (b *builder) judgeGivenValues() {
 	}
 	if tags, _ := value(b.req.Values, "revisionTags").([]any); len(tags) > 0 {
 		b.find(codeHelmTag, Mandatory, "request", "its value revisionTags would let this release own tags: they cannot move to another one without a moment with none", "set them by themselves: serin tag set TAG --revision "+b.to)
+	}
+}
+
+// judgeOperator is about an IstioOperator file: where it installs, and the tags it
+// would own.
+func (b *builder) judgeOperator(o Operation) {
+	if b.req.Operator == nil {
+		return
+	}
+	if o.From != "" {
+		b.find(codeTaken, Mandatory, "request", "an IstioOperator file says all that is installed: values of "+o.From+" would be mixed with it", "give one of the two: the file, or --from-revision")
+	}
+	if ns, _ := value(b.req.Operator, "spec.values.global.istioNamespace").(string); ns != "" && ns != b.s.IstioNamespace {
+		b.find(codeOtherSpace, Mandatory, "request", "its spec.values.global.istioNamespace is "+ns+", and the mesh is in "+b.s.IstioNamespace, "name it: --istio-namespace "+ns)
+	}
+	if tags, _ := value(b.req.Operator, "spec.values.revisionTags").([]any); len(tags) > 0 {
+		b.find(codeHelmTag, Mandatory, "request", "its spec.values.revisionTags would make tags that move at once", "set them by themselves: serin tag set TAG --revision "+b.to)
 	}
 }
 

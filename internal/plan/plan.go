@@ -67,6 +67,7 @@ type Step struct {
 	Soak      Duration           `json:"soak,omitempty"` // how long Proof must hold without a break
 	Undo      Undo               `json:"undo"`
 	Release   *mesh.Release      `json:"release,omitempty"`   // InstallChart, RemoveChart
+	Owner     mesh.OwnerKind     `json:"owner,omitempty"`     // UpgradeBase, InstallRevision: istioctl where it is done as istioctl does it, else Helm
 	Injector  string             `json:"injector,omitempty"`  // SetTag: the name of its injector, where it is not the chart's
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
@@ -97,6 +98,7 @@ type Request struct {
 	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
 	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
+	Operator     map[string]any `json:"operator,omitempty"`     // an IstioOperator, as a file has it, to install the new istiod from as istioctl does
 	Operation    *Operation     `json:"operation,omitempty"`    // one thing by itself instead of an upgrade
 }
 

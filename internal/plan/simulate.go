@@ -88,6 +88,9 @@ func simulateInstall(s *mesh.Snapshot, st Step) {
 	size := max(old.Ready, minReplicas)
 	name := mesh.IstiodName(st.To)
 	owner := mesh.Owner{Kind: mesh.OwnerHelm, Name: s.IstioNamespace + "/" + name}
+	if st.Owner == mesh.OwnerIstioctl {
+		owner = mesh.Owner{Kind: mesh.OwnerIstioctl}
+	}
 	s.ControlPlanes = append(s.ControlPlanes, mesh.ControlPlane{
 		Revision: st.To, Version: st.Version, Namespace: s.IstioNamespace, Name: name, Replicas: size, Ready: size, Owner: owner,
 	})
@@ -97,6 +100,9 @@ func simulateInstall(s *mesh.Snapshot, st Step) {
 	s.Injectors, s.Validators = append(s.Injectors, in), append(s.Validators, v)
 	sortInjectors(s)
 	sortValidators(s)
+	if st.Owner == mesh.OwnerIstioctl {
+		return
+	}
 	s.Releases = append(s.Releases, mesh.Release{
 		Namespace: s.IstioNamespace, Name: name, Chart: "istiod", Version: st.Version, Status: "deployed",
 		Values: map[string]any{"revision": st.To},

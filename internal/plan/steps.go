@@ -108,6 +108,10 @@ func (b *builder) followed(rev string) []string {
 
 func (b *builder) upgradeBase() {
 	base, ok := b.s.Base()
+	if !ok && b.newOwner() == mesh.OwnerIstioctl {
+		b.upgradeBaseObjects()
+		return
+	}
 	if !ok || !olderThan(base.Version, b.req.To) {
 		return
 	}
@@ -115,6 +119,34 @@ func (b *builder) upgradeBase() {
 	b.add(Step{
 		Kind: UpgradeBase, Target: base.Name, From: old, To: old, Version: b.req.To, Namespace: base.Namespace,
 		Why:   fmt.Sprintf("the new revision needs its CRDs; defaultRevision stays %q until the default tag moves", base.DefaultRevisionValue()),
+		Proof: []gate.Name{gate.CRDs},
+		Undo:  Undo{What: "CRDs stay (additive)", Nothing: true},
+	})
+}
+
+// newOwner is through whom the new control plane is installed: as the old one
+// was, or as the user's file says. Empty is Helm.
+func (b *builder) newOwner() mesh.OwnerKind {
+	if b.req.Operator != nil {
+		return mesh.OwnerIstioctl
+	}
+	if len(b.from) > 0 {
+		if c, ok := b.s.ControlPlane(b.oldest()); ok && c.Owner.Kind == mesh.OwnerIstioctl {
+			return mesh.OwnerIstioctl
+		}
+	}
+	return ""
+}
+
+// upgradeBaseObjects is upgradeBase where no release holds the CRDs.
+func (b *builder) upgradeBaseObjects() {
+	if _, ok := b.s.ControlPlane(b.to); ok {
+		return
+	}
+	old := b.oldest()
+	b.add(Step{
+		Kind: UpgradeBase, Target: "CRDs", From: old, To: old, Version: b.req.To, Namespace: b.s.IstioNamespace, Owner: mesh.OwnerIstioctl,
+		Why:   "the new revision needs its CRDs; applied as istioctl applies them",
 		Proof: []gate.Name{gate.CRDs},
 		Undo:  Undo{What: "CRDs stay (additive)", Nothing: true},
 	})
@@ -129,7 +161,7 @@ func (b *builder) install() {
 	}
 	b.add(Step{
 		Kind: InstallRevision, Target: mesh.IstiodName(b.to), From: b.oldest(), To: b.to, Version: b.req.To, Namespace: b.s.IstioNamespace,
-		Why:   "beside " + strings.Join(b.from, ", ") + ": nothing follows it yet",
+		Owner: b.newOwner(), Why: "beside " + strings.Join(b.from, ", ") + ": nothing follows it yet",
 		Proof: []gate.Name{gate.ControlPlane},
 		Undo:  Undo{What: "uninstall"},
 	})
@@ -294,18 +326,18 @@ func (b *builder) removals() {
 		case len(refs) > 0:
 			b.find(codeKept, Warning, "revision "+rev, "it is not removed: "+listed(refs)+" would still rely on it",
 				"move these, then plan again")
-		case c.Owner.Kind != mesh.OwnerHelm:
-			b.find(codeKept, Warning, "revision "+rev, "it is not removed: Helm does not own it", "remove it with the tool that installed it")
+		case c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl:
+			b.find(codeKept, Warning, "revision "+rev, "it is not removed: neither Helm nor istioctl says that it is theirs", "remove it with the tool that installed it")
 		default:
 			b.remove(c, end)
 		}
 	}
 }
 
-// removal says how a removed control plane comes back: what Helm made, Helm can
-// make again from its own record, which the step keeps.
+// removal says how a removed control plane comes back: the step keeps Helm's own
+// record, or the objects that istioctl made.
 func removal(c mesh.ControlPlane) Undo {
-	if c.Owner.Kind != mesh.OwnerHelm {
+	if c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl {
 		return Undo{Irreversible: "install it again with the tool that made it"}
 	}
 	return Undo{What: "reinstall it as it was"}

@@ -20,6 +20,8 @@ type Mesh struct {
 	Version string // of Istio
 	App     Options
 	Values  map[string]any // of the istiod release, over the lab's
+	// Plane installs the CRDs and the control plane instead, by another tool than Helm.
+	Plane func(context.Context) error
 }
 
 // IstiodValues are the values the lab's meshes are installed with: small
@@ -56,6 +58,12 @@ func Install(ctx context.Context, cfg *rest.Config, m Mesh) error {
 		if err := namespace(ctx, cfg, ns); err != nil {
 			return err
 		}
+	}
+	if m.Plane != nil {
+		if err := m.Plane(ctx); err != nil {
+			return fmt.Errorf("installing Istio %s: %w", m.Version, err)
+		}
+		releases = releases[2:]
 	}
 	for _, r := range releases {
 		if err := helm.Install(ctx, r, ""); err != nil {

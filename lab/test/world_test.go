@@ -50,6 +50,12 @@ func newWorld(tb testing.TB, version string, also ...string) *world {
 // newWorldOf is newWorld with a sample of another shape.
 func newWorldOf(tb testing.TB, app bookinfo.Options, version string, also ...string) *world {
 	tb.Helper()
+	return newWorldBy(tb, nil, app, version, also...)
+}
+
+// newWorldBy is newWorldOf with a control plane that another tool than Helm installs.
+func newWorldBy(tb testing.TB, plane func(context.Context, *lab.Lab) error, app bookinfo.Options, version string, also ...string) *world {
+	tb.Helper()
 	if testing.Short() {
 		tb.Skip("needs the lab: not in -short")
 	}
@@ -66,7 +72,11 @@ func newWorldOf(tb testing.TB, app bookinfo.Options, version string, also ...str
 	w := &world{t: tb, lab: l, serin: binary(tb), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if err := bookinfo.Install(setup, cfg, bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: app}); err != nil {
+	m := bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: app}
+	if plane != nil {
+		m.Plane = func(ctx context.Context) error { return plane(ctx, l) }
+	}
+	if err := bookinfo.Install(setup, cfg, m); err != nil {
 		tb.Fatalf("installing the mesh: %v", err)
 	}
 	if w.address, err = bookinfo.Address(setup, cfg); err != nil {

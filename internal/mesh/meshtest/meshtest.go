@@ -219,3 +219,23 @@ func sortAll(s *mesh.Snapshot) {
 func name(ns string) map[string]string { return map[string]string{"kubernetes.io/metadata.name": ns} }
 
 func none() mesh.Owner { return mesh.Owner{Kind: mesh.OwnerNone} }
+
+// ByIstioctl is the mesh as istioctl installs it: nothing of the control plane is
+// a release's.
+func ByIstioctl(s mesh.Snapshot) mesh.Snapshot {
+	s.Releases = slices.DeleteFunc(s.Releases, func(r mesh.Release) bool { return r.Chart != "gateway" })
+	theirs := mesh.Owner{Kind: mesh.OwnerIstioctl}
+	for i := range s.ControlPlanes {
+		s.ControlPlanes[i].Owner = theirs
+	}
+	for i := range s.Injectors {
+		s.Injectors[i].Owner = theirs
+	}
+	for i := range s.Validators {
+		s.Validators[i].Owner = theirs
+	}
+	for i := range s.CRDs {
+		s.CRDs[i].Owner = theirs
+	}
+	return s
+}
