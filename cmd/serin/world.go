@@ -30,7 +30,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Drivers: drivers, Manifest: manifest, Carried: carried, CreateNamespaces: createNamespaces, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Drivers: drivers, Manifest: manifest, Carried: carried, CreateNamespaces: createNamespaces, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -40,6 +40,14 @@ func reader(t cli.Target) (*cluster.Reader, error) {
 		return nil, err
 	}
 	return cluster.NewReader(cfg, t.IstioNamespace)
+}
+
+func workload(ctx context.Context, t cli.Target, ref mesh.Ref) (mesh.Workload, bool, error) {
+	r, err := reader(t)
+	if err != nil {
+		return mesh.Workload{}, false, err
+	}
+	return r.Workload(ctx, ref)
 }
 
 // gatherer collects evidence; prober is nil where none is wanted.

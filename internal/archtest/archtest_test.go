@@ -28,6 +28,7 @@ func table() map[string]rule {
 	return map[string]rule{
 		"mesh":          {pure: true},
 		"xds":           {internal: core[:1], pure: true},
+		"explain":       {internal: []string{"mesh", "gate"}, pure: true},
 		"skew":          {internal: core[:1], pure: true},
 		"gate":          {internal: core[:1], pure: true},
 		"check":         {internal: core[:2], pure: true},
@@ -41,8 +42,8 @@ func table() map[string]rule {
 		"evidence":      {internal: append([]string{"drive", "clock", "xds"}, core...)},
 		"journal":       {internal: append([]string{"drive", "clock"}, core...)},
 		"envoy":         {},
-		"view":          {internal: append([]string{"xds", "envoy"}, core...)},
-		"cli":           {internal: append([]string{"access", "drive", "view", "clock", "xds", "envoy", "operator"}, core...)},
+		"view":          {internal: append([]string{"explain", "xds", "envoy"}, core...)},
+		"cli":           {internal: append([]string{"explain", "access", "drive", "view", "clock", "xds", "envoy", "operator"}, core...)},
 		"controller":    {internal: append([]string{"drive", "view", "clock"}, core...)},
 		"dashboard":     {internal: append([]string{"drive", "view", "clock"}, core...)},
 		"clock":         {},

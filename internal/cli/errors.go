@@ -53,9 +53,9 @@ func code(err error) int {
 	return exitError
 }
 
-// explain adds to an error of the API server, or of getting there, what a person
+// inWords adds to an error of the API server, or of getting there, what a person
 // needs to mend it: which server of which kubeconfig, or which verb on what.
-func explain(err error, t Target) error {
+func inWords(err error, t Target) error {
 	var (
 		status apierrors.APIStatus
 		web    *url.Error

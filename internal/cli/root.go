@@ -31,7 +31,7 @@ func Main(ctx context.Context, args []string, streams genericiooptions.IOStreams
 	}
 	var e exit
 	if !errors.As(err, &e) {
-		err = explain(err, a.target)
+		err = inWords(err, a.target)
 	}
 	if text := err.Error(); text != "" {
 		_, _ = fmt.Fprintf(streams.ErrOut, "serin: %s\n", text)
@@ -66,7 +66,7 @@ func (a *app) root(program string) *cobra.Command {
 		a.status(), a.snapshot(), a.precheck(), a.plan(), a.apply(),
 		a.pause(), a.resume(), a.approve(), a.abort(), a.rollback(),
 		a.tag(), a.move(), a.restart(), a.install(), a.uninstall(),
-		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(),
+		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(),
 		a.rbac(), a.version(), exitCodes(),
 	)
 	return root

@@ -128,7 +128,7 @@ func (a *app) watch(ctx context.Context, req statusRequest) error {
 func (a *app) redraw(s view.Status, lost error, f view.Format) error {
 	var b bytes.Buffer
 	if lost != nil {
-		fmt.Fprintf(&b, "%v\n", explain(lost, a.target))
+		fmt.Fprintf(&b, "%v\n", inWords(lost, a.target))
 	} else if err := s.Text(&b, f); err != nil {
 		return err
 	}

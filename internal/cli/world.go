@@ -25,9 +25,11 @@ type Rendering struct {
 // before a command needs it, and planning is never given more than a Reader.
 // cmd/serin fills it with the adapters, the scripts with a mesh in memory.
 type World struct {
-	Reader  func(Target) (drive.Reader, error)
-	Journal func(Target) (Journal, error)
-	Proxies func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
+	Reader func(Target) (drive.Reader, error)
+	// Workload is one workload or pod, also one that nobody injects.
+	Workload func(context.Context, Target, mesh.Ref) (mesh.Workload, bool, error)
+	Journal  func(Target) (Journal, error)
+	Proxies  func(context.Context, Target) ([]gate.Proxy, error) // what the istiods report
 	// Connections is the same for people: all of it, and those that did not answer.
 	Connections func(context.Context, Target) ([]xds.Answer, error)
 	// Admin asks the Envoy of a pod for a path of its admin port.

@@ -55,6 +55,7 @@ func TestParity(t *testing.T) {
 			p.compare(t, v, map[string][]string{"deployment/ratings-v1.default": {"endpoints --cluster xds-grpc"}})
 		})
 	}
+	t.Run("explain", func(t *testing.T) { p.explained(t) })
 	t.Run("an istiod that does not answer", func(t *testing.T) { p.silent(t) })
 	for _, d := range []string{diffNone, diffRevisions, diffColumns, diffUpstream, diffEmptyTag, diffDefaultTag} {
 		if _, met := p.seen.Load(d); !met {
@@ -141,7 +142,11 @@ func filtered() []string {
 // asked waits for answers more than it computes, so that a few go at once.
 func (p parity) compare(t *testing.T, version string, pods map[string][]string) {
 	t.Helper()
-	jobs := []func(){func() { p.proxyStatus(t, version) }, func() { p.version(t, version) }, func() { p.tags(t, version) }}
+	jobs := []func(){func() { // one after the other: two istioctls that ask istiod see each other as proxies
+		p.proxyStatus(t, version)
+		p.version(t, version)
+		p.tags(t, version)
+	}}
 	for pod, lines := range pods {
 		for _, kind := range []string{"clusters", "endpoints", "listeners", "routes", "secret"} {
 			args := []string{"proxy-config", kind, pod}

@@ -58,7 +58,8 @@ func fakeWorld() cli.World {
 			s, err := w.Observe(ctx)
 			return w.connections(s), err
 		},
-		Admin: w.admin,
+		Admin:    w.admin,
+		Workload: w.workload,
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
 			began := len(w.read("clock"))
 			return cli.Drivers{Writer: w, Gatherer: w, Requests: func() (int, int) { return 100 * (len(w.read("clock")) - began), 0 }}, nil
@@ -142,6 +143,15 @@ func (w world) carried(_ cli.Target, p plan.Plan, st plan.Step, before mesh.Snap
 	maps.Copy(values, p.Request.Values)
 	values["revision"] = st.To
 	return mesh.Release{Name: mesh.IstiodName(st.To), Namespace: before.IstioNamespace, Chart: "istiod", Version: st.Version, Values: values}, nil
+}
+
+// workload is one that is not in the mesh: a script writes it to the file "outside".
+func (w world) workload(_ context.Context, _ cli.Target, ref mesh.Ref) (mesh.Workload, bool, error) {
+	var out mesh.Workload
+	if err := yaml.Unmarshal([]byte(w.read("outside")), &out); err != nil {
+		return out, false, err
+	}
+	return out, out.Ref == ref, nil
 }
 
 func (w world) createNamespaces(ctx context.Context, _ cli.Target, names []string) error {
