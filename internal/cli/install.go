@@ -93,8 +93,8 @@ func over(a, b map[string]any) map[string]any {
 	return a
 }
 
-// install runs one install.
-func (a *app) installing(c *cobra.Command, args []string, f installFlags, o plan.Operation, namespaces ...string) error {
+// check refuses what cannot be installed, or shown.
+func (f *installFlags) check(c *cobra.Command) error {
 	if f.version == "" {
 		return fmt.Errorf("which Istio version to install is missing\n  remedy: %s --version 1.29.1", c.CommandPath())
 	}
@@ -106,6 +106,14 @@ func (a *app) installing(c *cobra.Command, args []string, f installFlags, o plan
 	}
 	if f.out != string(view.Text) && f.dry == "" {
 		return fmt.Errorf("-o %s prints what would be installed\n  remedy: --dry-run=client -o %s", f.out, f.out)
+	}
+	return nil
+}
+
+// installing runs one install.
+func (a *app) installing(c *cobra.Command, args []string, f installFlags, o plan.Operation, namespaces ...string) error {
+	if err := f.check(c); err != nil {
+		return err
 	}
 	doc, in, err := f.operator(c, &o)
 	if err != nil {

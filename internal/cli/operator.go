@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -26,6 +27,10 @@ func readOperator(c *cobra.Command, names, sets []string, version string) (opera
 		}
 		files = append(files, operator.File{Name: name, Data: b})
 	}
+	return checkedOperator(files, sets, version)
+}
+
+func checkedOperator(files []operator.File, sets []string, version string) (operator.Document, operator.Installation, error) {
 	doc, err := operator.Read(files, sets)
 	if err != nil {
 		return nil, operator.Installation{}, refused("%w", err)
@@ -39,6 +44,25 @@ func readOperator(c *cobra.Command, names, sets []string, version string) (opera
 		return nil, in, refused("the IstioOperator (profile %q) does not enable the component pilot: there is no control plane to install\n  remedy: spec.components.pilot.enabled: true", in.Profile)
 	}
 	return doc, in, nil
+}
+
+// operator reads the files of --operator, or checks what the request's own file says.
+func (f *requestFlags) operator(r *plan.Request, c *cobra.Command) error {
+	if len(f.operators) > 0 {
+		doc, _, err := readOperator(c, f.operators, nil, r.To)
+		r.Operator = doc
+		return err
+	}
+	if r.Operator == nil {
+		return nil
+	}
+	b, err := yaml.Marshal(r.Operator)
+	if err != nil {
+		return fmt.Errorf("reading the request's operator: %w", err)
+	}
+	doc, _, err := checkedOperator([]operator.File{{Name: f.file + " (operator)", Data: b}}, nil, r.To)
+	r.Operator = doc
+	return err
 }
 
 // fromOperator says whether the files are IstioOperators: all of them, or none.

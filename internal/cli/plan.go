@@ -75,19 +75,6 @@ func (a *app) makePlan(ctx context.Context, req planRequest) error {
 	return err
 }
 
-// build looks at the mesh and plans. It is handed a reader and nothing else.
-func (a *app) build(ctx context.Context, r plan.Request) (plan.Plan, error) {
-	reader, err := a.world.Reader(a.target)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	s, err := look(ctx, reader)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	return plan.Build(s, r), nil
-}
-
 func (a *app) showPlan(pl plan.Plan, out output) error {
 	switch {
 	case out.file != "":

@@ -56,24 +56,25 @@ func (f *requestFlags) request(c *cobra.Command) (plan.Request, error) {
 		}
 	}
 	f.over(&r, c.Flags())
-	if len(f.operators) > 0 {
-		doc, _, err := readOperator(c, f.operators, nil, r.To)
-		if err != nil {
-			return r, err
-		}
-		r.Operator = doc
+	if err := f.operator(&r, c); err != nil {
+		return r, err
 	}
+	return r, said(r, c)
+}
+
+// said refuses what a request cannot say.
+func said(r plan.Request, c *cobra.Command) error {
 	switch {
 	case r.To == "":
-		return r, fmt.Errorf("which Istio version to go to is missing\n  remedy: %s --to 1.29.1, or `to:` in the file of -f", c.CommandPath())
+		return fmt.Errorf("which Istio version to go to is missing\n  remedy: %s --to 1.29.1, or `to:` in the file of -f", c.CommandPath())
 	case r.OnShut != "" && r.OnShut != plan.Hold && r.OnShut != plan.Rollback:
-		return r, fmt.Errorf("--on-shut %q is neither hold nor undo", r.OnShut)
+		return fmt.Errorf("--on-shut %q is neither hold nor undo", r.OnShut)
 	case r.Probe != nil && r.Probe.URL == "":
-		return r, errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
+		return errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
 	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
-		return r, errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
+		return errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
 	}
-	return r, nil
+	return nil
 }
 
 // over writes what was said by flags over the request.

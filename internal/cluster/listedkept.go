@@ -38,17 +38,9 @@ func (w *Writer) keepListed(ctx context.Context, rev string) error {
 	} else if !apierrors.IsNotFound(err) {
 		return asking("get", "secrets "+keptName(rev), err)
 	}
-	var all []unstructured.Unstructured
-	for _, gvr := range append(planeKinds(), injectorResource(), validatorResource()) {
-		list, err := w.Dynamic.Resource(gvr).List(ctx, metav1.ListOptions{LabelSelector: mesh.RevLabel + "=" + rev + ",!" + mesh.TagLabel})
-		if err != nil {
-			return asking("list", gvr.GroupResource().String(), err)
-		}
-		for _, o := range list.Items {
-			if ownerOf(&o).Kind == mesh.OwnerIstioctl && (o.GetNamespace() == "" || o.GetNamespace() == w.namespace) && ofPlane(o) {
-				all = append(all, *bare(&o))
-			}
-		}
+	all, err := w.listed(ctx, rev)
+	if err != nil {
+		return err
 	}
 	data, err := zipped(all)
 	if err != nil {
@@ -62,6 +54,23 @@ func (w *Writer) keepListed(ctx context.Context, rev string) error {
 		return asking("create", "secrets "+s.Name, err)
 	}
 	return nil
+}
+
+// listed are the revision's objects, those that takeDownListed takes.
+func (w *Writer) listed(ctx context.Context, rev string) ([]unstructured.Unstructured, error) {
+	var all []unstructured.Unstructured
+	for _, gvr := range append(planeKinds(), injectorResource(), validatorResource()) {
+		list, err := w.Dynamic.Resource(gvr).List(ctx, metav1.ListOptions{LabelSelector: mesh.RevLabel + "=" + rev + ",!" + mesh.TagLabel})
+		if err != nil {
+			return nil, asking("list", gvr.GroupResource().String(), err)
+		}
+		for _, o := range list.Items {
+			if ownerOf(&o).Kind == mesh.OwnerIstioctl && (o.GetNamespace() == "" || o.GetNamespace() == w.namespace) && ofPlane(o) {
+				all = append(all, *bare(&o))
+			}
+		}
+	}
+	return all, nil
 }
 
 // ofPlane says whether the object is the control plane's own: the base, gateways,

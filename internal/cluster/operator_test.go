@@ -18,7 +18,7 @@ import (
 func theirs(rev string) map[string]string {
 	return map[string]string{
 		"operator.istio.io/managed": "Reconcile", "operator.istio.io/component": "Pilot", "istio.io/rev": rev, "app": "istiod",
-		"install.operator.istio.io/owning-resource": "unknown", "install.operator.istio.io/owning-resource-namespace": istioSystem,
+		"install.operator.istio.io/owning-resource-namespace": istioSystem,
 	}
 }
 
