@@ -6,17 +6,17 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/serin-mesh/serin/internal/mesh"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // explained holds what serin explains of a workload's next pod against what the
 // API server and the injectors do with that pod, over the truth table of R§1.7 and
 // what istiod itself refuses (R§1.3).
 func (p parity) explained(t *testing.T) {
+	t.Helper()
 	namespaces := map[string]map[string]string{
 		"none": {}, "enabled": {mesh.InjectionLabel: "enabled"}, "disabled": {mesh.InjectionLabel: "disabled"},
 		"canary": {mesh.RevLabel: "canary"}, "prod": {mesh.RevLabel: "prod"}, "default": {mesh.RevLabel: "default"},

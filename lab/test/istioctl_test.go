@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/serin-mesh/serin/internal/mesh"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/lab"
 	"github.com/serin-mesh/serin/lab/bookinfo"
 )
@@ -190,6 +190,7 @@ func TestIstioctl_isAStart(t *testing.T) {
 // By itself: installed from a file, taken away by either tool; and the old one's
 // values without its file.
 func TestIstioctl_oneByOne(t *testing.T) {
+	t.Parallel()
 	w := newWorldBy(t, byIstioctl(written(t, operatorFile), "1.27.0"), bookinfo.Options{}, "1.27.0", "1.29.1")
 	before := w.settled()
 	charts := []string{"--charts", w.lab.ChartRepo(), "--version", "1.29.1"}

@@ -53,6 +53,7 @@ func (w *world) sameTags(tags ...string) {
 // The commands by themselves, with istioctl as the oracle: what one sets, moves
 // or removes the other understands, in both orders. S-1, S-2, S-5, S-53, S-54.
 func TestOperations_andIstioctlUnderstandEachOther(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, bookinfo.Options{Drain: 2 * time.Second}, "1.27.0", "1.29.1")
 	before := settle(w.snapshot())
 	charts := []string{"--charts", w.lab.ChartRepo()}

@@ -168,6 +168,7 @@ func (w *world) plant(file string) {
 // Everything that istioctl x precheck of either release says serin says, too, and
 // what it never looks at is found where it was planted: all at once.
 func TestPrecheck_findsAllThatIstioctlFindsAndWhatWasPlanted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "1.27.0", "1.29.1")
 	w.stop()
 
@@ -307,6 +308,7 @@ func TestPrecheck_findsAllThatIstioctlFindsAndWhatWasPlanted(t *testing.T) {
 
 // Before Istio is there: serin and istioctl both say that it can be installed.
 func TestPrecheck_beforeIstio(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("needs the lab: not in -short")
 	}
