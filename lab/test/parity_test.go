@@ -40,7 +40,7 @@ func parityVersions() []string { return []string{"1.27.0", "1.29.1"} }
 
 // The views of proxies, tags and versions beside istioctl of both releases: with one
 // revision, with two, and past an istiod that does not answer.
-func TestParity(t *testing.T) {
+func TestParity(t *testing.T) { //nolint:tparallel // its parts look at one mesh, in order
 	t.Parallel()
 	w := newWorld(t, "1.27.0", "1.29.1")
 	w.stop()
