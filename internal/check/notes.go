@@ -46,7 +46,11 @@ func unseen(s mesh.Snapshot, _ Question) []Finding {
 	var out []Finding
 	for _, u := range s.Survey.Unseen {
 		what, why, _ := strings.Cut(u, ": ")
-		out = append(out, Finding{codeUnseen, Warning, what, "could not be looked at: " + why, "grant the right to list it; serin rbac --read-only prints the role"})
+		remedy := "see why the API server does not list it, or take its definition away"
+		if why == "not permitted" {
+			remedy = "grant the right to list it; serin rbac --read-only prints the role"
+		}
+		out = append(out, Finding{codeUnseen, Warning, what, "could not be looked at: " + why, remedy})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,12 +64,27 @@ func (v *survey) note(f func()) {
 	f()
 }
 
-// tolerate notes what is not permitted as unseen, and returns every other error.
+// notPermitted is why something could not be looked at, most often.
+const notPermitted = "not permitted"
+
+// tolerate notes as unseen what is not permitted and what somebody else's
+// resources fail with (a conversion webhook that is gone must stop no upgrade),
+// and returns every other error.
 func (v *survey) tolerate(what string, err error) error {
-	if err == nil || !apierrors.IsForbidden(err) {
+	_, group, custom := strings.Cut(what, ".")
+	foreign := custom && !ofIstio("."+group) && !strings.Contains(what, " ")
+	why := ""
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsForbidden(err):
+		why = notPermitted
+	case foreign && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		why, _, _ = strings.Cut(err.Error(), "\n")
+	default:
 		return err
 	}
-	v.note(func() { v.Unseen = append(v.Unseen, what+": not permitted") })
+	v.note(func() { v.Unseen = append(v.Unseen, what+": "+why) })
 	return nil
 }
 

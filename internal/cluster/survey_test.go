@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -144,6 +147,22 @@ func TestSurvey_notPermitted(t *testing.T) {
 	s, err := w.reader().Survey(t.Context())
 	if err != nil || len(s.Survey.Unseen) != 1 || s.Survey.Unseen[0] != "nodes: not permitted" || s.Survey.Nodes != nil {
 		t.Errorf("%v, %+v", err, s.Survey)
+	}
+	w = newWorld(t, surveyable()...)
+	permit(w)
+	broken := apierrors.NewInternalError(errors.New("conversion webhook failed"))
+	foreign, ok := w.Dynamic.(*dynamicfake.FakeDynamicClient)
+	if !ok {
+		t.Fatalf("%T", w.Dynamic)
+	}
+	foreign.PrependReactor("list", "applications", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, broken })
+	s, err = w.reader().Survey(t.Context())
+	if err != nil || len(s.Survey.Unseen) != 1 || !strings.Contains(s.Survey.Unseen[0], "applications.argoproj.io: ") || !strings.Contains(s.Survey.Unseen[0], "conversion webhook failed") {
+		t.Errorf("somebody else's resources that fail stop nothing: %v, %+v", err, s.Survey)
+	}
+	foreign.PrependReactor("list", "envoyfilters", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, broken })
+	if _, err := w.reader().Survey(t.Context()); err == nil {
+		t.Error("Istio's own must be listed")
 	}
 	w = newWorld(t, surveyable()...)
 	permit(w)
