@@ -65,7 +65,7 @@ func (f *precheckFlags) add(c *cobra.Command) {
 	fs.StringSliceVar(&f.from, "from", nil, "Revisions to leave; the only one there is when not given")
 	fs.StringVarP(&f.file, "filename", "f", "", "File with an UpgradeRequest; flags win over it")
 	fs.StringVarP(&f.output, "output", "o", "text", "Output format: text, json or yaml")
-	fs.StringVar(&f.failOn, "fail-on", failOnError, "Gravest findings that may pass: with error warnings do, with warning nothing but information")
+	fs.StringVar(&f.failOn, "fail-on", failOnError, "Least severity that fails, with exit code 3: error or warning")
 	fs.StringVar(&f.Since, "from-version", "", "Judge what changed since this version, whatever is there")
 	fs.StringVar(&f.threshold, "output-threshold", "info", "Least severity that is shown: info, warning or error; those below still count")
 	fs.BoolVar(&f.ChangesOnly, "skip-controlplane", false, "Judge only what changes between the releases")
