@@ -81,6 +81,7 @@ func All() []Check {
 		{Asks: "which Gateways does nobody deploy?", Codes: []string{codeNobodyDeploys}, Look: nobodyDeploys},
 		{Asks: "which pods choose their proxy's image?", Codes: []string{codeOwnImage}, Look: ownImage},
 		{Asks: "which known bugs would be met?", Codes: []string{codeBug}, Look: bugs},
+		{Asks: "is a control plane outside of its cluster?", Codes: []string{codeUnsupported}, Look: external},
 		{Asks: "which sidecars become native?", Codes: []string{codeNative}, Look: native},
 		{Asks: "what changes on the way?", Look: notes, Change: true},
 		{Asks: "which settings does the target no longer read?", Codes: []string{codeSetting}, Look: settings, Change: true},

@@ -133,6 +133,12 @@ func TestChecks(t *testing.T) {
 		{"sidecars of before the nodes' upgrade", func(s *mesh.Snapshot) {
 			s.Survey.Nodes.OldestKubelet, s.Survey.PlainProxies = "v1.33.1", []string{"shop/cart", "shop/api"}
 		}, "1.29.1", "SRN1324", check.Warning, "workload shop/api and 1 more"},
+		{"S-19: an injector outside of the cluster", func(s *mesh.Snapshot) {
+			s.Injectors[0].Webhooks[0].Service = "https://istiod.example.com/inject"
+		}, "", "SRN1040", check.Mandatory, "injector istio-sidecar-injector"},
+		{"S-19: an istiod for other clusters", func(s *mesh.Snapshot) {
+			s.Survey.Istiods["default"].Env["EXTERNAL_ISTIOD"] = "true"
+		}, "1.29.1", "SRN1040", check.Mandatory, "revision default"},
 		{"what could not be seen", func(s *mesh.Snapshot) { s.Survey.Unseen = []string{"nodes: not permitted"} }, "", "SRN1322", check.Warning, "nodes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

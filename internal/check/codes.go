@@ -12,6 +12,7 @@ import (
 
 // The codes of what checks find. A code keeps its meaning for ever.
 const (
+	codeUnsupported    = "SRN1040" // also the plan's
 	codeDenied         = "SRN1301"
 	codeGatewayServed  = "SRN1302"
 	codeGatewayBundle  = "SRN1303"
