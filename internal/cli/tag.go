@@ -66,17 +66,21 @@ func one(name string) cobra.PositionalArgs {
 
 // tagFlags are those of set and generate.
 type tagFlags struct {
-	revision, webhook string
-	auto              bool
+	revision, webhook, manifests string
+	auto                         bool
 }
 
 func (f *tagFlags) add(c *cobra.Command) {
 	c.Flags().StringVarP(&f.revision, "revision", "r", "", "Revision that the tag is to lead to")
 	c.Flags().StringVar(&f.webhook, "webhook-name", "", "Name of the tag's injector, where it is not to be istio-revision-tag-TAG")
 	c.Flags().BoolVar(&f.auto, "auto-inject-namespaces", false, "Inject namespaces without labels too")
+	c.Flags().StringVarP(&f.manifests, "manifests", "d", "", "Refused: a tag is made of the live webhooks of its revision, and not of charts")
 }
 
 func (f *tagFlags) operation(c *cobra.Command, tag string) (plan.Operation, error) {
+	if c.Flags().Changed("manifests") {
+		return plan.Operation{}, fmt.Errorf("--manifests %s: serin makes a tag of the live webhooks of its revision, and reads no charts for it\n  remedy: leave it out", f.manifests)
+	}
 	if f.revision == "" {
 		return plan.Operation{}, fmt.Errorf("which revision the tag is to lead to is missing\n  remedy: %s %s --revision REVISION", c.CommandPath(), tag)
 	}
@@ -162,7 +166,10 @@ names another.`,
 }
 
 func (a *app) tagGenerate() *cobra.Command {
-	var t tagFlags
+	var (
+		t         tagFlags
+		overwrite bool
+	)
 	c := &cobra.Command{
 		Use: "generate TAG --revision REVISION", Short: "Print what a tag is made of, to be committed; writes nothing to the cluster",
 		Args: one("the tag's name"),
@@ -171,16 +178,17 @@ func (a *app) tagGenerate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.generate(c.Context(), o)
+			return a.generate(c.Context(), o, overwrite)
 		},
 	}
 	t.add(c)
+	c.Flags().BoolVar(&overwrite, "overwrite", false, "Do not warn that the tag is there and leads elsewhere")
 	return c
 }
 
 // generate prints the parts of a tag, also of one that is there: the file says
 // where it is to lead.
-func (a *app) generate(ctx context.Context, o plan.Operation) error {
+func (a *app) generate(ctx context.Context, o plan.Operation, overwrite bool) error { //nolint:revive // a flag, as it was typed
 	reader, err := a.world.Reader(a.target)
 	if err != nil {
 		return err
@@ -192,6 +200,14 @@ func (a *app) generate(ctx context.Context, o plan.Operation) error {
 	v, ok := s.ControlPlane(o.Revision)
 	if !ok {
 		return refused("revision %s: no control plane has this name; there are %s\n  remedy: name one that is there", o.Revision, strings.Join(s.Revisions(), ", "))
+	}
+	for _, f := range plan.Build(s, plan.Request{Operation: &o}).Findings {
+		if f.Code == "SRN1201" { // a name that two injectors would answer to, or that is none
+			return refused("%s: %s\n  remedy: %s", f.Object, f.Reason, f.Remedy)
+		}
+	}
+	if t, there := s.Tag(o.Tags[0]); there && t.Revision != o.Revision && !overwrite {
+		_, _ = fmt.Fprintf(a.io.ErrOut, "warning: tag %s leads to %s; what is printed moves it (--overwrite leaves this line out)\n", t.Name, t.Revision)
 	}
 	st := plan.Step{Kind: plan.SetTag, Tag: o.Tags[0], From: o.Revision, To: o.Revision, Version: v.Version, Injector: o.WebhookName, Auto: o.AutoInject}
 	b, err := a.world.Manifest(ctx, a.target, Rendering{Step: st, Before: s})

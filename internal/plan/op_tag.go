@@ -16,6 +16,7 @@ func (b *builder) opTagSet(o Operation) {
 	tag := o.Tags[0]
 	there := b.goTo(o.Revision)
 	b.judgeTagName(tag)
+	b.judgeTagFlags(o)
 	t, exists := b.s.Tag(tag)
 	if exists {
 		b.judgeTagMove(t)
@@ -42,6 +43,29 @@ func (b *builder) opTagSet(o Operation) {
 	}
 	b.along(tag)
 }
+
+// judgeTagFlags refuses what only a tag that is made anew can have: one that is
+// there moves in place, and so does the default that stands in for an injector.
+func (b *builder) judgeTagFlags(o Operation) {
+	tag := o.Tags[0]
+	in := mesh.TagInjector(tag, o.Revision, b.s.IstioNamespace)
+	i := slices.IndexFunc(b.s.Injectors, func(x mesh.Injector) bool { return x.Tag == tag })
+	switch {
+	case i >= 0:
+		in = b.s.Injectors[i]
+	case !b.overlapped(tag):
+		return
+	}
+	if o.WebhookName != "" && o.WebhookName != in.Name {
+		b.find(codeTagFlags, Mandatory, "tag "+tag, "--webhook-name "+o.WebhookName+": its injector is "+in.Name+", and is changed in place", "leave --webhook-name out")
+	}
+	if o.AutoInject && !slices.ContainsFunc(in.Webhooks, func(w mesh.Webhook) bool { return w.Name == autoEntry }) {
+		b.find(codeTagFlags, Mandatory, "tag "+tag, "--auto-inject-namespaces: its injector has no entry for namespaces without labels, and keeps its selectors", "leave it out, or set enableNamespacesByDefault in the values of the revision")
+	}
+}
+
+// autoEntry is the entry that takes pods of namespaces without labels (R§1.1).
+const autoEntry = "auto.sidecar-injector.istio.io"
 
 // judgeTagName refuses names that two injectors would answer to, in whichever
 // order they came (R§2.2: istioctl's --overwrite lets it pass).

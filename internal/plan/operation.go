@@ -75,6 +75,7 @@ const (
 	codeNotPlanned    = "SRN1208" // an operation that this serin does not know
 	codeManagedRolls  = "SRN1209" // managed Gateways that roll at once, losing requests (S-5)
 	codeBaseOlder     = "SRN1210" // the CRDs are of an older release than the control plane
+	codeTagFlags      = "SRN1211" // a flag that moving a tag in place cannot honour
 )
 
 // operate plans a single operation.

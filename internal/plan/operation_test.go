@@ -114,6 +114,24 @@ func TestOperations(t *testing.T) {
 			[]string{"set-tag default"},
 			nil,
 		},
+		"a new tag may have what its flags ask for": {
+			canary(), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1", WebhookName: "mine", AutoInject: true}, []string{"set-tag prod"}, nil,
+		},
+		"a tag that is there keeps its injector's name": {
+			canary().Tag("prod", "default"), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1", WebhookName: "mine"}, []string{}, []string{"SRN1211 tag prod"},
+		},
+		"and its entries": {
+			canary().Tag("prod", "default"), plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1", AutoInject: true}, []string{}, []string{"SRN1211 tag prod"},
+		},
+		"and so does the default that is pinned": {
+			canary(), plan.Operation{Verb: plan.TagSet, Tags: []string{"default"}, Revision: "1-29-1", WebhookName: "mine"}, []string{}, []string{"SRN1211 tag default"},
+		},
+		"the name it has may be said": {
+			canary().Tag("prod", "default"),
+			plan.Operation{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1", WebhookName: "istio-revision-tag-prod"},
+			[]string{"move-tag prod -> 1-29-1 (asks)"},
+			nil,
+		},
 		"a tag named as a revision": {
 			canary(), plan.Operation{Verb: plan.TagSet, Tags: []string{"1-29-1"}, Revision: "default"}, []string{}, []string{"SRN1201 tag 1-29-1"},
 		},
