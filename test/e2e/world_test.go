@@ -57,6 +57,7 @@ type world struct {
 	steps      []step // what was done when, since the load began
 	mu         sync.Mutex
 	typed      int // commands
+	onStep     func(name string)
 }
 
 // step is a moment that failures are laid to.
@@ -167,7 +168,11 @@ const lead = 3 * time.Second
 func (w *world) step(name string) {
 	w.mu.Lock()
 	w.steps = append(w.steps, step{time.Now(), name})
+	tell := w.onStep
 	w.mu.Unlock()
+	if tell != nil {
+		tell(name)
+	}
 	w.t.Logf("%s %s", time.Now().UTC().Format(time.TimeOnly), name)
 }
 

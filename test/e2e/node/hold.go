@@ -143,7 +143,11 @@ func (s State) Exec(args []string, env []string) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
-	env = append(env, "KUBECONFIG="+s.Kubeconfig(), "SERIN_E2E_KUBECONFIG="+s.Kubeconfig(), "SERIN_E2E_CHARTS="+s.Charts,
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("running %s: %w", args[0], err)
+	}
+	env = append(env, "SERIN_E2E_KILL="+self+" kill --name "+s.Name, "KUBECONFIG="+s.Kubeconfig(), "SERIN_E2E_KUBECONFIG="+s.Kubeconfig(), "SERIN_E2E_CHARTS="+s.Charts,
 		"SERIN_E2E_VALUES="+s.file("values.yaml"), "SERIN_E2E_TOOLS="+s.Tools, "SERIN_E2E_NODE="+s.Name, "PATH="+s.Tools+":"+os.Getenv("PATH"))
 	if err := syscall.Exec(path, args, env); err != nil { //nolint:gosec // what the caller asked for
 		return fmt.Errorf("running %s: %w", args[0], err)
