@@ -4,10 +4,10 @@ BIN   := $(CURDIR)/bin
 STATE ?= demo
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-short test-update race lint fix verify lab demo demo-down cover
+.PHONY: help build test test-short test-update race lint fix verify e2e e2e-up e2e-down lab demo demo-down cover
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 build: ## build bin/serin and bin/lab
 	$(GO) build -o $(BIN)/serin ./cmd/serin
@@ -44,6 +44,19 @@ verify: lint race test ## what CI runs
 
 sweep: build ## kill serin around every write of an upgrade; hours, resumable: the results are kept in sweep.jsonl
 	cd lab && SERIN_BIN=$(BIN)/serin SERIN_SWEEP=$(CURDIR)/sweep.jsonl $(GO) test ./test -run 'TestSweep|TestFaults' -timeout 12h -v
+
+e2e: build ## whole upgrades on real pods and real Envoy, every request counted: as root on a node of its own, or KUBECONFIG=FILE (E2E= more arguments of the tests)
+	cd test/e2e && $(GO) build -o $(BIN)/node ./cmd/node && $(GO) test -c -o $(BIN)/e2e.test .
+	mkdir -p $(BIN)/e2e && cd test/e2e && export SERIN_BIN=$(BIN)/serin SERIN_E2E_OUT=$(BIN)/e2e; \
+	if [ "$(origin KUBECONFIG)" = "command line" ]; \
+	then SERIN_E2E_KUBECONFIG=$(abspath $(KUBECONFIG)) $(BIN)/e2e.test -test.v -test.timeout 3h $(E2E); \
+	else $(BIN)/node run --name e2e -- $(BIN)/e2e.test -test.v -test.timeout 3h $(E2E); fi
+
+e2e-up: build ## make the one-node cluster and leave it: bin/node exec -- kubectl get pods -A; make e2e-down ends it
+	cd test/e2e && $(GO) build -o $(BIN)/node ./cmd/node && $(BIN)/node up --name e2e
+
+e2e-down: ## remove the one-node cluster and every trace of it
+	$(BIN)/node down --name e2e
 
 lab: build ## start the lab with Istio 1.27.0 and bookinfo, no upgrade; make demo-down ends it
 	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin --no-upgrade

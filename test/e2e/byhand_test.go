@@ -136,7 +136,7 @@ func (h *hand) try(command string, more ...string) (string, error) {
 		args = append(args[:3:3], append(h.chart(args[3]), args[4:]...)...)
 	}
 	h.t.Logf("$ %s", strings.Join(args, " "))
-	cmd := exec.CommandContext(h.t.Context(), h.path(args[0]), args[1:]...) //nolint:gosec // the walk-through's words
+	cmd := exec.CommandContext(h.t.Context(), h.path(args[0]), args[1:]...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+h.kubeconfig)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

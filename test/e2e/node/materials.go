@@ -50,11 +50,9 @@ func gather(ctx context.Context, versions []string, log io.Writer) (materials, e
 	if err := os.MkdirAll(cache, 0o750); err != nil {
 		return m, fmt.Errorf("making the cache directory: %w", err)
 	}
-	own := map[string]string{}
-	for _, name := range []string{"app", "pause"} {
-		if own[name], err = p.Program(ctx, source, "./cmd/"+name, filepath.Join("node", name)); err != nil {
-			return m, fmt.Errorf("gathering the node's programs: %w", err)
-		}
+	own, err := programsOf(ctx, p, source)
+	if err != nil {
+		return m, err
 	}
 	if m.Tools, err = tools(ctx, p, source); err != nil {
 		return m, err
@@ -92,6 +90,18 @@ func gather(ctx context.Context, versions []string, log io.Writer) (materials, e
 		m.Images = append(m.Images, file)
 	}
 	return m, nil
+}
+
+// programsOf are this module's own programs that run in containers, by name.
+func programsOf(ctx context.Context, p *lab.Programs, source string) (map[string]string, error) {
+	own := map[string]string{}
+	for _, name := range []string{"app", "pause"} {
+		var err error
+		if own[name], err = p.Program(ctx, source, "./cmd/"+name, filepath.Join("node", name)); err != nil {
+			return nil, fmt.Errorf("gathering the node's programs: %w", err)
+		}
+	}
+	return own, nil
 }
 
 // tools is a directory of what a person types: helm, kubectl and each release's
