@@ -36,6 +36,9 @@ func TestByHand_besideSerin(t *testing.T) {
 			})
 			t.Run("serin", func(t *testing.T) {
 				w := newWorld(t, sample.Options{Drain: drain})
+				// Without its own requests serin goes on where it loses some, as by hand; with
+				// them it holds after the first workload whose restart has lost any.
+				w.blind = drain == 0
 				w.begin()
 				w.run(0, "apply", w.plan(), "--approve")
 				rows = append(rows, w.row("serin"))
