@@ -1,0 +1,89 @@
+package test_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/lab/bookinfo"
+)
+
+// What loses requests on real Envoy (test/e2e) loses them in the lab, or the lab
+// proves nothing: a Gateway pinned to new pods while the Service sends clients to
+// the old ones too, and a rollout restart of services that stop at SIGTERM. S-56.
+func TestLab_losesWhatEnvoyLoses(t *testing.T) {
+	nightly(t)
+	w := newWorldOf(t, bookinfo.Options{}, "1.27.0") // no drain: they stop at once
+	ctx := t.Context()
+	if lost := w.tally(); lost > 0 {
+		t.Fatalf("%d requests lost before anything was done", lost)
+	}
+
+	gateways := dynamic.NewForConfigOrDie(w.cfg).Resource(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "gateways"}).Namespace("default")
+	values := bookinfo.GatewayValues()
+	values["service"] = map[string]any{"type": "None"}
+	values["labels"] = map[string]any{"istio": "ingress", "app": bookinfo.Gateway, "canary": "true"}
+	helm := istio.NewHelm(w.cfg, istio.NewCharts(w.lab.ChartRepo()))
+	if err := helm.Install(ctx, mesh.Release{Namespace: bookinfo.Gateway, Name: "istio-ingress-canary", Chart: "gateway", Version: "1.27.0", Values: values}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := bookinfo.WaitReady(ctx, w.cfg, bookinfo.Gateway); err != nil {
+		t.Fatal(err)
+	}
+	pin := func(selector string) {
+		t.Helper()
+		_, err := gateways.Patch(ctx, "bookinfo-gateway", types.MergePatchType, []byte(`{"spec":{"selector":{"istio":"ingress","canary":`+selector+`}}}`), metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(8 * time.Second)
+	}
+	pin(`"true"`)
+	if w.tally() == 0 {
+		t.Error("S-56: a pinned selector lost nothing")
+	}
+	pin("null")
+	w.tally()
+
+	apps, err := w.kube.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // by chance one round may lose nothing
+		for _, d := range apps.Items {
+			patch := `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"` + time.Now().Format(time.RFC3339Nano) + `"}}}}}`
+			if _, err := w.kube.AppsV1().Deployments("default").Patch(ctx, d.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := bookinfo.WaitReady(ctx, w.cfg, "default"); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			pods, err := w.kube.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !leaving(pods.Items) {
+				break
+			}
+			<-time.After(time.Second)
+		}
+		if w.tally() > 0 {
+			return
+		}
+	}
+	t.Error("S-56: a rollout restart of services that stop at SIGTERM lost nothing")
+}
+
+func leaving(pods []corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+}
