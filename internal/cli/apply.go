@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -62,7 +61,7 @@ func readPlan(c *cobra.Command, file string) (plan.Plan, error) {
 	if err != nil {
 		return pl, fmt.Errorf("reading the plan: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(b, &pl); err != nil {
+	if err := readYAML(b, &pl); err != nil {
 		return pl, fmt.Errorf("reading the plan %s: %w", file, err)
 	}
 	if pl.Kind != "Plan" || pl.APIVersion != plan.APIVersion {

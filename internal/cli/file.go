@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/view"
 )
@@ -23,6 +27,30 @@ func readInput(name string, in io.Reader) ([]byte, error) {
 		return io.ReadAll(in)
 	}
 	return os.ReadFile(name) //nolint:gosec // the user names the file
+}
+
+// readYAML reads one document. A field nobody knows, a key that is there twice and
+// a second document, which the decoder leaves out without a word, are errors.
+func readYAML(b []byte, into any) error {
+	d := kyaml.NewDecoder(bytes.NewReader(b))
+	for first := true; ; first = false {
+		var node kyaml.Node
+		err := d.Decode(&node)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err //nolint:wrapcheck // the caller names the file
+		}
+		if !first && !empty(node) {
+			return fmt.Errorf("line %d begins a second document, which would not be read", node.Line)
+		}
+	}
+	return yaml.UnmarshalStrict(b, into) //nolint:wrapcheck // the caller names the file
+}
+
+func empty(document kyaml.Node) bool {
+	return len(document.Content) == 1 && document.Content[0].Tag == kyaml.NodeTagNull
 }
 
 // output is where a command writes, and how: -o takes a format, and for some

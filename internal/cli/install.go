@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,20 +51,13 @@ func (f *installFlags) values(c *cobra.Command) (map[string]any, error) {
 			return nil, fmt.Errorf("reading values: %w", err)
 		}
 		var v map[string]any
-		if err := yaml.Unmarshal(b, &v); err != nil {
+		if err := readYAML(b, &v); err != nil {
 			return nil, fmt.Errorf("reading values of %s: %w", name, err)
 		}
 		out = over(out, v)
 	}
-	for _, s := range f.sets {
-		if err := strvals.ParseInto(s, out); err != nil {
-			return nil, fmt.Errorf("reading --set %s: %w", s, err)
-		}
-	}
-	for _, s := range f.strings {
-		if err := strvals.ParseIntoString(s, out); err != nil {
-			return nil, fmt.Errorf("reading --set-string %s: %w", s, err)
-		}
+	if err := f.setOver(out); err != nil {
+		return nil, err
 	}
 	if len(out) == 0 {
 		return nil, nil //nolint:nilnil // no values
@@ -78,6 +72,26 @@ func (f *installFlags) values(c *cobra.Command) (map[string]any, error) {
 		return nil, fmt.Errorf("reading values: %w", err)
 	}
 	return plain, nil
+}
+
+// setOver sets what the command line says.
+func (f *installFlags) setOver(out map[string]any) error {
+	for _, s := range slices.Concat(f.sets, f.strings) {
+		if key, _, _ := strings.Cut(s, "="); key == "" || strings.Count(key, "[") != strings.Count(key, "]") {
+			return fmt.Errorf("reading --set %s: %q is no path of a value", s, key) // Helm takes the one and drops the other without a word
+		}
+	}
+	for _, s := range f.sets {
+		if err := strvals.ParseInto(s, out); err != nil {
+			return fmt.Errorf("reading --set %s: %w", s, err)
+		}
+	}
+	for _, s := range f.strings {
+		if err := strvals.ParseIntoString(s, out); err != nil {
+			return fmt.Errorf("reading --set-string %s: %w", s, err)
+		}
+	}
+	return nil
 }
 
 // over merges maps; anything else that is given twice is replaced.

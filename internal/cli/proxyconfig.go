@@ -80,7 +80,7 @@ func (a *app) proxyConfigKind(k proxyConfigKind) *cobra.Command {
 			}
 			v, err := k.show(a, c.Context(), req)
 			if err != nil {
-				return err
+				return of(req.file, err)
 			}
 			return v.Write(a.io.Out, req.out.format)
 		},
@@ -92,6 +92,14 @@ func (a *app) proxyConfigKind(k proxyConfigKind) *cobra.Command {
 		k.flags(c, &req)
 	}
 	return c
+}
+
+// of names the file that an error is about, if it is about one.
+func of(file string, err error) error {
+	if file == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 func clusterFlags(c *cobra.Command, r *proxyConfigRequest) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/plan"
 )
@@ -117,7 +116,7 @@ func readRequest(file string, c *cobra.Command) (plan.Request, error) {
 	if err != nil {
 		return r, fmt.Errorf("reading the request: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(b, &r); err != nil {
+	if err := readYAML(b, &r); err != nil {
 		return r, fmt.Errorf("reading the request %s: %w", file, err)
 	}
 	if r.Kind != "" && r.Kind != requestKind {
