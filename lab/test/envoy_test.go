@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/mesh"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/serin-mesh/serin/internal/istio"
-	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/lab/bookinfo"
 )
 
