@@ -1,4 +1,4 @@
-package cli
+package cli //nolint:testpackage // the parsers are not for others
 
 import (
 	"strings"
