@@ -110,6 +110,9 @@ func (b *builder) remedyFor(o mesh.Object, rev string) string {
 		}
 		return "serin move " + o.Name + " --to REVISION"
 	case "Pod":
+		if b.leaving(o) {
+			return "wait until it has gone"
+		}
 		return "serin restart -n " + o.Namespace + ", once its labels lead elsewhere"
 	case "HelmRelease", "ValidatingWebhookConfiguration":
 		if last && b.isBase(o) {
@@ -120,6 +123,11 @@ func (b *builder) remedyFor(o mesh.Object, rev string) string {
 		return "label it with another revision or tag"
 	}
 	return "it must not name " + rev + " any more"
+}
+
+// leaving says whether the pod is being deleted.
+func (b *builder) leaving(o mesh.Object) bool {
+	return slices.ContainsFunc(b.s.Pods, func(p mesh.Pod) bool { return p.Leaving && p.Namespace == o.Namespace && p.Name == o.Name })
 }
 
 // isBase says whether the object belongs to the base chart's release, or is it.

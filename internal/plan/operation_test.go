@@ -364,3 +364,23 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 		}
 	}
 }
+
+// What is leaving needs no restart: it goes by itself.
+func TestUninstall_remediesFitThePod(t *testing.T) {
+	s := canary().Snapshot()
+	s.Pods[0].Leaving = true
+	seen := 0
+	for _, f := range plan.Build(s, op(plan.Operation{Verb: plan.Uninstall, Revision: "default"})).Findings {
+		if !strings.HasPrefix(f.Object, "pod ") {
+			continue
+		}
+		seen++
+		leaving := f.Object == "pod "+s.Pods[0].Namespace+"/"+s.Pods[0].Name
+		if waits := f.Remedy == "wait until it has gone"; waits != leaving {
+			t.Errorf("%s, leaving %v: %s", f.Object, leaving, f.Remedy)
+		}
+	}
+	if seen != len(s.Pods) {
+		t.Errorf("%d of %d pods stand in the way", seen, len(s.Pods))
+	}
+}
