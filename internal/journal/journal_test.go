@@ -207,12 +207,14 @@ func TestWishes(t *testing.T) {
 // clocked is a journal of a process on a clock of its own.
 func clocked(kube *fake.Clientset) *journal.Journal { return journal.New(kube, system, clock.Now) }
 
-// sleep passes at once: the tests that sleep do so in a bubble.
+// sleep passes at once: the tests that sleep do so in a bubble. What else wakes at
+// the moment that it ends, a renewal for one, is over when it returns.
 func sleep(t *testing.T, d time.Duration) {
 	t.Helper()
 	if err := clock.Wait(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait()
 }
 
 func TestS46_oneProcessAtATime(t *testing.T) {
