@@ -83,30 +83,25 @@ func lacks(ctx context.Context, t cli.Target, rules []access.Rule) ([]string, er
 }
 
 func proxies(ctx context.Context, t cli.Target) ([]gate.Proxy, error) {
-	g, err := gatherer(t, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer g.Close()
-	return g.Proxies(ctx)
+	return gathered(t, func(g *evidence.Gatherer) ([]gate.Proxy, error) { return g.Proxies(ctx) })
 }
 
 func connections(ctx context.Context, t cli.Target) ([]xds.Answer, error) {
-	g, err := gatherer(t, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer g.Close()
-	return g.Connections(ctx)
+	return gathered(t, func(g *evidence.Gatherer) ([]xds.Answer, error) { return g.Connections(ctx) })
 }
 
 func admin(ctx context.Context, t cli.Target, at cli.Endpoint, path string) ([]byte, error) {
+	return gathered(t, func(g *evidence.Gatherer) ([]byte, error) { return g.Get(ctx, at.Namespace, at.Pod, at.Port, path) })
+}
+
+// gathered is what one question to a gatherer of its own answers.
+func gathered[T any](t cli.Target, ask func(*evidence.Gatherer) (T, error)) (T, error) {
 	g, err := gatherer(t, nil)
 	if err != nil {
-		return nil, err
+		return *new(T), err
 	}
 	defer g.Close()
-	return g.Get(ctx, at.Namespace, at.Pod, at.Port, path)
+	return ask(g)
 }
 
 // drivers starts the prober, if the plan has one, and what carries out deeds.

@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -147,14 +146,4 @@ func backends(s mesh.Snapshot, service string) []Backend {
 		return strings.Compare(a.Revision+" "+a.Version, b.Revision+" "+b.Version)
 	})
 	return out
-}
-
-func count(n int, noun string) string {
-	switch {
-	case n == 1:
-		return "1 " + noun
-	case strings.HasSuffix(noun, "xy"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -71,7 +71,7 @@ func (a *Answer) waitsFor(s mesh.Snapshot, w mesh.Workload, pods []mesh.Pod) {
 	for _, r := range a.Runs {
 		switch r.Sync {
 		case "stale", "rejected", "not connected":
-			a.wait(count(len(r.Pods), "proxy")+" of "+r.Revision+" to be in sync: "+r.Sync, "serin proxy-status")
+			a.wait(mesh.Count(len(r.Pods), "proxy")+" of "+r.Revision+" to be in sync: "+r.Sync, "serin proxy-status")
 		}
 	}
 }

@@ -187,7 +187,7 @@ func (b *builder) along(tag string) {
 		b.find(codeFollowed, Mandatory, objectName(o), "nobody would inject its pods any more", "serin explains it: serin explain")
 	}
 	if len(moved.namespaces) > 0 {
-		b.find(codeAlong, Info, "tag "+tag, "the next pods of "+count(len(moved.namespaces), "namespace")+" come from "+b.to+": "+named(moved.namespaces), "restart what is there: serin restart -n "+moved.namespaces[0])
+		b.find(codeAlong, Info, "tag "+tag, "the next pods of "+mesh.Count(len(moved.namespaces), "namespace")+" come from "+b.to+": "+named(moved.namespaces), "restart what is there: serin restart -n "+moved.namespaces[0])
 	}
 	var own []string
 	for _, ref := range moved.workloads {
@@ -196,7 +196,7 @@ func (b *builder) along(tag string) {
 		}
 	}
 	if len(own) > 0 {
-		b.find(codeAlong, Info, "tag "+tag, "so do those of "+count(len(own), "workload")+" that name it themselves: "+named(own), "")
+		b.find(codeAlong, Info, "tag "+tag, "so do those of "+mesh.Count(len(own), "workload")+" that name it themselves: "+named(own), "")
 	}
 	b.judgeManaged(end)
 }
@@ -325,11 +325,4 @@ func named(words []string) string {
 		return strings.Join(words[:5], ", ") + fmt.Sprintf(" and %d more", len(words)-5)
 	}
 	return strings.Join(words, ", ")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/explain"
+	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // few is how many names of a list people are shown; the rest is counted.
@@ -80,9 +81,9 @@ func explainedRuns(a explain.Answer) []string {
 	}
 	out := []string{}
 	for _, r := range a.Runs {
-		line := count(len(r.Pods), "pod") + " without a proxy"
+		line := mesh.Count(len(r.Pods), "pod") + " without a proxy"
 		if r.Revision != "" {
-			line = strings.TrimSpace(fmt.Sprintf("%s on %s %s", count(len(r.Pods), "pod"), r.Revision, r.Version)) + ", " + r.Sync
+			line = strings.TrimSpace(fmt.Sprintf("%s on %s %s", mesh.Count(len(r.Pods), "pod"), r.Revision, r.Version)) + ", " + r.Sync
 		}
 		if r.Istiod != "" {
 			line += " with " + r.Istiod
@@ -103,7 +104,7 @@ func together(m explain.Along) string {
 		names []string
 	}{{"namespace", m.Namespaces}, {"workload", m.Workloads}, {"gateway", m.Gateways}} {
 		if len(k.names) > 0 {
-			parts = append(parts, count(len(k.names), k.noun)+" ("+named(k.names)+")")
+			parts = append(parts, mesh.Count(len(k.names), k.noun)+" ("+named(k.names)+")")
 		}
 	}
 	if len(m.Gateways) > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
@@ -64,11 +65,11 @@ func heading(pl plan.Plan) string {
 }
 
 func size(c plan.Counts) string {
-	parts := []string{count(c.ControlPlanes, "control plane"), count(c.Namespaces, "namespace"), count(c.Workloads, "workload")}
+	parts := []string{mesh.Count(c.ControlPlanes, "control plane"), mesh.Count(c.Namespaces, "namespace"), mesh.Count(c.Workloads, "workload")}
 	if c.Gateways > 0 {
-		parts = append(parts, count(c.Gateways, "gateway"))
+		parts = append(parts, mesh.Count(c.Gateways, "gateway"))
 	}
-	return strings.Join(append(parts, count(c.Proxies, "proxy")), ", ")
+	return strings.Join(append(parts, mesh.Count(c.Proxies, "proxy")), ", ")
 }
 
 func steps(p *printer, ss []plan.Step) {
@@ -196,9 +197,9 @@ func footer(pl plan.Plan, next string) string {
 	if len(pl.Steps) == 0 {
 		return "Nothing to do: everything is on " + pl.To + " already. Nothing was changed."
 	}
-	parts := count(len(pl.Steps), "step") + ", about " + count(minutes(pl), "minute")
+	parts := mesh.Count(len(pl.Steps), "step") + ", about " + mesh.Count(minutes(pl), "minute")
 	if n := approvals(pl); n > 0 {
-		parts += ", " + count(n, "approval")
+		parts += ", " + mesh.Count(n, "approval")
 	}
 	text := parts + ". Nothing was changed."
 	if next != "" {
@@ -208,7 +209,7 @@ func footer(pl plan.Plan, next string) string {
 }
 
 func stopped(all, overridable int) string {
-	text := count(all, "finding") + " in the way: there is nothing to apply. Nothing was changed."
+	text := mesh.Count(all, "finding") + " in the way: there is nothing to apply. Nothing was changed."
 	if overridable > 0 {
 		text += fmt.Sprintf(" %d of them may be overridden: --ignore-check CODE", overridable)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/check"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
@@ -85,7 +86,7 @@ func (c Precheck) Text(w io.Writer) error {
 	}
 	c.notes(p)
 	if all, over := Blocking(fs); all > 0 {
-		text := count(all, "finding") + " in the way. Nothing was changed."
+		text := mesh.Count(all, "finding") + " in the way. Nothing was changed."
 		if over > 0 {
 			text += fmt.Sprintf(" %d of them may be overridden: --ignore-check CODE", over)
 		}

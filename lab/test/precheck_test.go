@@ -20,11 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
-
-	"github.com/serin-mesh/serin/lab"
 )
 
 // prechecked is what serin precheck says, as a program reads it.
@@ -309,19 +305,7 @@ func TestPrecheck_findsAllThatIstioctlFindsAndWhatWasPlanted(t *testing.T) {
 // Before Istio is there: serin and istioctl both say that it can be installed.
 func TestPrecheck_beforeIstio(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs the lab: not in -short")
-	}
-	l, err := lab.Start(t.Context(), lab.Options{Dir: t.TempDir(), Istio: []string{"1.29.1"}, Log: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.Close)
-	cfg, err := clientcmd.BuildConfigFromFlags("", l.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, lab: l, serin: binary(t), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
+	w := bareWorld(t, "1.29.1")
 	if found := w.istioctlPrecheck("1.29.1"); len(found) > 0 {
 		t.Errorf("istioctl: %+v", found)
 	}

@@ -53,14 +53,13 @@ func newWorldOf(tb testing.TB, app bookinfo.Options, version string, also ...str
 	return newWorldBy(tb, nil, app, version, also...)
 }
 
-// newWorldBy is newWorldOf with a control plane that another tool than Helm installs.
-func newWorldBy(tb testing.TB, plane func(context.Context, *lab.Lab) error, app bookinfo.Options, version string, also ...string) *world {
+// bareWorld is a lab that can run these releases of Istio, with none on it yet.
+func bareWorld(tb testing.TB, versions ...string) *world {
 	tb.Helper()
 	if testing.Short() {
 		tb.Skip("needs the lab: not in -short")
 	}
-	ctx := tb.Context()
-	l, err := lab.Start(ctx, lab.Options{Dir: tb.TempDir(), Istio: append([]string{version}, also...), Log: tb.Output()})
+	l, err := lab.Start(tb.Context(), lab.Options{Dir: tb.TempDir(), Istio: versions, Log: tb.Output()})
 	if err != nil {
 		tb.Fatalf("starting the lab: %v", err)
 	}
@@ -69,7 +68,14 @@ func newWorldBy(tb testing.TB, plane func(context.Context, *lab.Lab) error, app 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := &world{t: tb, lab: l, serin: binary(tb), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
+	return &world{t: tb, lab: l, serin: binary(tb), cfg: cfg, kube: kubernetes.NewForConfigOrDie(cfg)}
+}
+
+// newWorldBy is newWorldOf with a control plane that another tool than Helm installs.
+func newWorldBy(tb testing.TB, plane func(context.Context, *lab.Lab) error, app bookinfo.Options, version string, also ...string) *world {
+	tb.Helper()
+	w := bareWorld(tb, append([]string{version}, also...)...)
+	l, cfg, ctx := w.lab, w.cfg, tb.Context()
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	m := bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: app}
@@ -79,6 +85,7 @@ func newWorldBy(tb testing.TB, plane func(context.Context, *lab.Lab) error, app 
 	if err := bookinfo.Install(setup, cfg, m); err != nil {
 		tb.Fatalf("installing the mesh: %v", err)
 	}
+	var err error
 	if w.address, err = bookinfo.Address(setup, cfg); err != nil {
 		tb.Fatal(err)
 	}
