@@ -61,8 +61,13 @@ e2e-down: ## remove the one-node cluster and every trace of it
 lab: build ## start the lab with Istio 1.27.0 and bookinfo, no upgrade; make demo-down ends it
 	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin --no-upgrade
 
-demo: build ## start the lab and upgrade a real Istio from 1.27.0 to 1.29.1 under load
+demo: build ## start the lab and upgrade a real Istio from 1.27.0 to 1.29.1 under load; REAL=1: as root, on real pods and real Envoy, removed at the end
+ifdef REAL
+	cd test/e2e && $(GO) build -o $(BIN)/node ./cmd/node && $(GO) build -o $(BIN)/e2e-demo ./cmd/demo
+	$(BIN)/node run --name $(STATE) -- $(BIN)/e2e-demo -serin $(BIN)/serin
+else
 	$(BIN)/lab demo --name $(STATE) --serin $(BIN)/serin
+endif
 
 demo-down: ## end the lab that make demo or make lab left running
 	$(BIN)/lab down --name $(STATE)

@@ -113,17 +113,9 @@ func newWorld(t *testing.T, app sample.Options) *world {
 // values are those that the cluster's images need.
 func (w *world) values() map[string]any {
 	w.t.Helper()
-	file := os.Getenv(valuesEnv)
-	if file == "" {
-		return nil
-	}
-	b, err := os.ReadFile(file)
+	v, err := sample.ReadValues(os.Getenv(valuesEnv))
 	if err != nil {
 		w.t.Fatal(err)
-	}
-	var v map[string]any
-	if err := yaml.Unmarshal(b, &v); err != nil {
-		w.t.Fatalf("reading %s: %v", file, err)
 	}
 	return v
 }

@@ -197,21 +197,26 @@ func (s State) Kill(part string) error {
 }
 
 // Processes are the ids, seen from here, of the node's processes whose command
-// line contains all words.
-func (s State) Processes(words ...string) ([]int, error) {
+// line contains all words; of a pod's alone when its UID is given.
+func (s State) Processes(pod string, words ...string) ([]int, error) {
 	pids, err := s.members()
 	if err != nil {
 		return nil, err
 	}
 	var out []int
 	for _, pid := range pids {
-		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		dir := filepath.Join("/proc", strconv.Itoa(pid))
+		b, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		if err != nil {
 			continue
 		}
 		line, all := strings.ReplaceAll(string(b), "\x00", " "), true
 		for _, w := range words {
 			all = all && strings.Contains(line, w)
+		}
+		if pod != "" {
+			groups, err := os.ReadFile(filepath.Join(dir, "cgroup")) // "9:cpu:/serin-e2e/kubepods/burstable/podUID/..."
+			all = all && err == nil && strings.Contains(string(groups), "/pod"+pod+"/")
 		}
 		if all {
 			out = append(out, pid)

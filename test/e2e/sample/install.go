@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/istio"
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -53,6 +56,23 @@ func IstiodValues(own map[string]any) map[string]any {
 		"global":     map[string]any{"proxy": map[string]any{"resources": small("10m", "40Mi")}},
 		"meshConfig": map[string]any{"accessLogFile": "/dev/stdout"},
 	}, own)
+}
+
+// ReadValues reads the file of the values that a cluster's images need; none when
+// there is no file.
+func ReadValues(file string) (map[string]any, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return nil, fmt.Errorf("reading istiod's values: %w", err)
+	}
+	var v map[string]any
+	if err := yaml.Unmarshal(b, &v); err != nil {
+		return nil, fmt.Errorf("reading istiod's values from %s: %w", file, err)
+	}
+	return v, nil
 }
 
 // merge lays one map over another.

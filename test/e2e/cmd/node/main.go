@@ -150,19 +150,20 @@ func enter(name *string) *cobra.Command {
 }
 
 func kill(name *string) *cobra.Command {
-	return &cobra.Command{
+	var pod string
+	c := &cobra.Command{
 		Use: "kill PART|WORDS...", Short: "kill -9 a part (apiserver, kubelet, ...) or the containers' processes whose command line has all words", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := node.Load(*name)
 			if err != nil {
 				return fmt.Errorf("looking for the node: %w", err)
 			}
-			if len(args) == 1 {
+			if len(args) == 1 && pod == "" {
 				if err := s.Kill(args[0]); err == nil {
 					return nil
 				}
 			}
-			pids, err := s.Processes(args...)
+			pids, err := s.Processes(pod, args...)
 			if err != nil {
 				return fmt.Errorf("killing: %w", err)
 			}
@@ -178,4 +179,6 @@ func kill(name *string) *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVar(&pod, "pod", "", "UID of the pod whose processes alone are meant")
+	return c
 }
