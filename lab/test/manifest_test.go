@@ -2,6 +2,9 @@ package test_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +34,7 @@ type manifestCase struct {
 type oracle struct {
 	version, istioctl string
 	helm              *istio.Helm
+	answers           string // directory of what istioctl once rendered: the same release renders the same again
 }
 
 func newOracle(tb testing.TB, version string) oracle {
@@ -47,7 +51,11 @@ func newOracle(tb testing.TB, version string) oracle {
 	if err := b.Archive(tb.Context(), version, dir); err != nil {
 		tb.Fatal(err)
 	}
-	return oracle{version: version, istioctl: r.Istioctl, helm: istio.NewHelm(&rest.Config{}, istio.NewCharts(dir))}
+	answers := filepath.Join(filepath.Dir(r.Istioctl), "answers")
+	if err := os.MkdirAll(answers, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	return oracle{version: version, istioctl: r.Istioctl, helm: istio.NewHelm(&rest.Config{}, istio.NewCharts(dir)), answers: answers}
 }
 
 // asked is what istioctl renders.
@@ -65,14 +73,12 @@ func (o oracle) asked(t *testing.T, c manifestCase) (map[string]map[string]any, 
 	for _, s := range c.sets {
 		args = append(args, "--set", s)
 	}
-	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), o.istioctl, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return nil, &exec.Error{Name: "istioctl", Err: errorText(errs.String())}
+	out, err := o.generated(t, c, args)
+	if err != nil {
+		return nil, err
 	}
 	// The source's charts say 1.0.0; the release's own build puts its version there.
-	text := regexp.MustCompile(`(app\.kubernetes\.io/version: )1\.0\.0\b`).ReplaceAllString(out.String(), "${1}"+o.version)
+	text := regexp.MustCompile(`(app\.kubernetes\.io/version: )1\.0\.0\b`).ReplaceAllString(string(out), "${1}"+o.version)
 	text = regexp.MustCompile(`(helm\.sh/chart: [a-z-]+-)1\.0\.0\b`).ReplaceAllString(text, "${1}"+o.version)
 	objects := map[string]map[string]any{}
 	for doc := range strings.SplitSeq(text, "\n---\n") {
@@ -87,6 +93,32 @@ func (o oracle) asked(t *testing.T, c manifestCase) (map[string]map[string]any, 
 	return objects, nil
 }
 
+// generated is istioctl's own output, or what it said it cannot render.
+func (o oracle) generated(t *testing.T, c manifestCase, args []string) ([]byte, error) {
+	t.Helper()
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode([][]string{c.files, c.sets}); err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(o.answers, hex.EncodeToString(h.Sum(nil)))
+	if b, err := os.ReadFile(kept); err == nil {
+		return b, nil
+	}
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), o.istioctl, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, &exec.Error{Name: "istioctl", Err: errorText(errs.String())}
+	}
+	if err := os.WriteFile(kept+".new", out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(kept+".new", kept); err != nil { // whole or not at all
+		t.Fatal(err)
+	}
+	return out.Bytes(), nil
+}
+
 type errorText string
 
 func (e errorText) Error() string { return string(e) }
@@ -99,7 +131,7 @@ func identity(m map[string]any) string {
 	return kind + " " + ns + "/" + name
 }
 
-// ours is what serin renders, through YAML as istioctl's is.
+// ours is what serin renders, through JSON as istioctl's is: its numbers are of one type then.
 func (o oracle) ours(t *testing.T, c manifestCase) (map[string]map[string]any, error) {
 	t.Helper()
 	var files []operator.File
@@ -121,12 +153,12 @@ func (o oracle) ours(t *testing.T, c manifestCase) (map[string]map[string]any, e
 			return nil, err
 		}
 		for _, obj := range objs {
-			b, err := yaml.Marshal(obj.Object)
+			b, err := json.Marshal(obj.Object)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var m map[string]any
-			if err := yaml.Unmarshal(b, &m); err != nil {
+			if err := json.Unmarshal(b, &m); err != nil {
 				t.Fatal(err)
 			}
 			objects[identity(m)] = m

@@ -250,6 +250,7 @@ func (s *sweep) choose(write string, since int) moment {
 // each round, SERIN_SWEEP_GAP writes apart; notes them in the file when the round
 // has ended well, and goes on where it ended.
 func TestSweep_killedAroundAnyWrite(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, bookinfo.Options{}, "1.27.0", "1.29.1")
 	w.stop()
 	start := settle(w.snapshot())
