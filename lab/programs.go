@@ -60,6 +60,15 @@ func BuildPrograms(ctx context.Context, versions []string, log io.Writer) (*Prog
 	return p, nil
 }
 
+// Cache is the directory that the programs are kept in.
+func Cache() (string, error) {
+	b, err := build.New("", io.Discard)
+	if err != nil {
+		return "", fmt.Errorf("finding the cache directory: %w", err)
+	}
+	return b.Cache(), nil
+}
+
 // Program builds a command of another module of this repository into the cache.
 func (p *Programs) Program(ctx context.Context, dir, pkg, key string) (string, error) {
 	out, err := p.builder.Program(ctx, dir, pkg, key)

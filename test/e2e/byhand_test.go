@@ -40,7 +40,7 @@ func TestByHand_besideSerin(t *testing.T) {
 				// them it holds after the first workload whose restart has lost any.
 				w.blind = drain == 0
 				w.begin()
-				w.run(0, "apply", w.plan(), "--approve")
+				w.goOn(w.plan())
 				rows = append(rows, w.row("serin"))
 				w.on(*toFlag)
 			})

@@ -299,6 +299,29 @@ func (w *world) run(code int, args ...string) string {
 	return out
 }
 
+// goOn applies a plan to its end and does what a person does whose apply has ended
+// early: what it says. A run that holds is told to go on.
+func (w *world) goOn(file string) {
+	w.t.Helper()
+	args := []string{"apply", file, "--approve"}
+	for range 5 {
+		cmd := w.command(args...)
+		out, err := w.watch(cmd)
+		code := cmd.ProcessState.ExitCode()
+		w.step(fmt.Sprintf("serin %s: exit code %d", args[0], code))
+		switch code {
+		case 0:
+			return
+		case 4:
+			args = []string{"resume"}
+		default:
+			w.t.Logf("serin %s: %v\n%s", args[0], err, out)
+			<-time.After(5 * time.Second)
+		}
+	}
+	w.t.Fatal("the run did not come to its end")
+}
+
 // command is a serin that has not been started.
 func (w *world) command(args ...string) *exec.Cmd {
 	w.mu.Lock()

@@ -5,6 +5,7 @@ package node
 import (
 	"archive/zip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,55 @@ type materials struct {
 
 // gather builds, downloads and assembles what is missing in the cache.
 func gather(ctx context.Context, versions []string, log io.Writer) (materials, error) {
+	m, err := assemble(ctx, versions, log)
+	if err != nil {
+		return m, err
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return m, fmt.Errorf("noting what the node is made of: %w", err)
+	}
+	file, err := gathered(versions)
+	if err != nil {
+		return m, err
+	}
+	return m, write(file, b)
+}
+
+// gathered is the file that says what a node of these releases was made of.
+func gathered(versions []string) (string, error) {
+	cache, err := lab.Cache()
+	if err != nil {
+		return "", fmt.Errorf("noting what the node is made of: %w", err)
+	}
+	return filepath.Join(cache, "node", "made-of-"+strings.Join(versions, "-")+".json"), nil
+}
+
+// Unbuilt says which part of a node of these releases has yet to be built, nil if
+// none: a node that has been built starts in half a minute.
+func Unbuilt(versions []string) error {
+	file, err := gathered(versions)
+	if err != nil {
+		return err
+	}
+	const remedy = "\n  remedy: bin/node build builds them, once"
+	var m materials
+	b, err := os.ReadFile(filepath.Clean(file))
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		return errors.New("making a node: its parts have not been built here yet" + remedy)
+	}
+	for _, part := range append([]string{m.Kube, m.Node, m.Containerd, m.Charts, m.Tools}, m.Images...) {
+		if _, err := os.Stat(part); err != nil {
+			return fmt.Errorf("making a node: a part that was built is gone: %w%s", err, remedy)
+		}
+	}
+	return nil
+}
+
+func assemble(ctx context.Context, versions []string, log io.Writer) (materials, error) {
 	p, err := lab.BuildPrograms(ctx, versions, log)
 	if err != nil {
 		return materials{}, fmt.Errorf("gathering the node's programs: %w", err)

@@ -27,6 +27,15 @@ type Options struct {
 	Log   io.Writer
 }
 
+// Build builds what a node is made of, unless it is there, and makes none.
+func Build(ctx context.Context, o Options) error {
+	if err := Missing(); err != nil {
+		return err
+	}
+	_, err := gather(ctx, o.Istio, o.Log)
+	return err
+}
+
 // Up makes a node, or returns the one there is. When it fails or ctx ends, what
 // it has made is gone again.
 func Up(ctx context.Context, o Options) (State, error) {

@@ -39,7 +39,24 @@ func root() *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "A one-node Kubernetes with real pods, in namespaces of its own", SilenceErrors: true, SilenceUsage: true}
 	var name string
 	c.PersistentFlags().StringVar(&name, "name", "e2e", "name of the node")
-	c.AddCommand(up(&name), run(&name), down(&name), status(&name), enter(&name), kill(&name))
+	c.AddCommand(build(), up(&name), run(&name), down(&name), status(&name), enter(&name), kill(&name))
+	return c
+}
+
+func build() *cobra.Command {
+	var istio []string
+	c := &cobra.Command{
+		Use: "build", Short: "build what a node is made of into the user's cache directory, and make none", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			began := time.Now()
+			if err := node.Build(c.Context(), node.Options{Istio: istio, Log: c.ErrOrStderr()}); err != nil {
+				return fmt.Errorf("building what a node is made of: %w", err)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "what a node is made of is in the cache after %s\n", time.Since(began).Round(time.Second))
+			return nil
+		},
+	}
+	c.Flags().StringSliceVar(&istio, "istio", []string{"1.27.0", "1.29.1"}, "releases of Istio to have images of")
 	return c
 }
 
@@ -64,22 +81,40 @@ func up(name *string) *cobra.Command {
 
 func run(name *string) *cobra.Command {
 	var istio []string
+	var optional bool
 	c := &cobra.Command{
 		Use: "run -- COMMAND", Short: "make the node, run a command in it, and remove every trace, also after a failure or ctrl-C", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o := node.Options{Name: *name, Istio: istio, Log: c.ErrOrStderr()}
-			return within(c.Context(), o, args, c.OutOrStdout())
+			err := start(c.Context(), o, optional, c.OutOrStdout())
+			if err != nil && optional && c.Context().Err() == nil {
+				fmt.Fprintf(c.OutOrStdout(), "LEFT OUT: %s: there is no node to run it on: %v\n", args[0], err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return within(c.Context(), o, args)
 		},
 	}
 	c.Flags().StringSliceVar(&istio, "istio", []string{"1.27.0", "1.29.1"}, "releases of Istio to have images of")
+	c.Flags().BoolVar(&optional, "where-possible", false, "where the node cannot be made, or not at once because its parts have to be built first, say why and end well")
 	return c
 }
 
-// within runs a command on a node of its own. What an earlier run left is removed
-// first: a run that was killed cannot have done it.
-func within(ctx context.Context, o node.Options, args []string, out io.Writer) error {
+// start makes a node. What an earlier run left is removed first: a run that was
+// killed cannot have done it.
+func start(ctx context.Context, o node.Options, built bool, out io.Writer) error {
 	if err := node.Missing(); err != nil {
 		return fmt.Errorf("making node %s: %w", o.Name, err)
+	}
+	if built {
+		if err := node.Unbuilt(o.Istio); err != nil {
+			return fmt.Errorf("making node %s: %w", o.Name, err)
+		}
+		limited, stop := context.WithTimeout(ctx, 4*time.Minute) // at once, or not at all
+		defer stop()
+		ctx = limited
 	}
 	if err := node.Down(ctx, o.Name); err != nil {
 		return fmt.Errorf("removing what an earlier run left: %w", err)
@@ -89,6 +124,11 @@ func within(ctx context.Context, o node.Options, args []string, out io.Writer) e
 		return fmt.Errorf("making node %s: %w", o.Name, err)
 	}
 	fmt.Fprintf(out, "node %s is up after %s\n", o.Name, time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
+
+// within runs a command on a node that is up, and removes the node.
+func within(ctx context.Context, o node.Options, args []string) error {
 	self, err := os.Executable()
 	if err == nil {
 		cmd := exec.CommandContext(ctx, self, append([]string{"exec", "--name", o.Name, "--"}, args...)...) //nolint:gosec // what the caller asked for
