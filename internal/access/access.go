@@ -133,6 +133,9 @@ func release() []Rule {
 func Needs(p plan.Plan) []Rule {
 	all := slices.Concat(Looking(), Driving())
 	for _, st := range p.Steps {
+		if st.ByGit() {
+			continue // serin writes nothing of it
+		}
 		all = append(all, Doing(st.Kind)...)
 	}
 	return merged(all)

@@ -108,6 +108,14 @@ func TestChecks(t *testing.T) {
 		{"S-45: Argo CD installs it", func(s *mesh.Snapshot) {
 			s.Survey.Installers = []mesh.Object{{Kind: "Application", Namespace: "argocd", Name: "istiod", Note: "Argo CD, chart istiod"}}
 		}, "", "SRN1317", check.Overridable, "application argocd/istiod"},
+		{"S-45: Argo CD installs it, and its mark is on it", func(s *mesh.Snapshot) {
+			s.Survey.Installers = []mesh.Object{{Kind: "Application", Namespace: "argocd", Name: "istiod", Note: "Argo CD, chart istiod"}}
+			s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "istio"}
+		}, "", "SRN1317", check.Info, "application argocd/istiod"},
+		{"S-45: one tool's mark, and another that installs", func(s *mesh.Snapshot) {
+			s.Survey.Installers = []mesh.Object{{Kind: "HelmRelease", Namespace: "flux", Name: "istiod", Note: "Flux, chart istiod"}}
+			s.ControlPlanes[0].Owner = mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "istio"}
+		}, "", "SRN1317", check.Overridable, "helmrelease flux/istiod"},
 		{"proxies newer than the target", version("1.30.0"), "1.29.1", "SRN1318", check.Overridable, "proxies of default at 1.30.0"},
 		{"proxies newer than their istiod", version("1.28.0"), "1.29.1", "SRN1318", check.Warning, "proxies of default at 1.28.0"},
 		{"proxies three minors behind", version("1.24.0"), "", "SRN1318", check.Warning, "proxies of default at 1.24.0"},

@@ -95,6 +95,9 @@ func (r *Reader) objects(ctx context.Context, crd *apiextensionsv1.CustomResourc
 
 func crdOf(crd *apiextensionsv1.CustomResourceDefinition) mesh.CRD {
 	out := mesh.CRD{Name: crd.Name, StoredVersions: crd.Status.StoredVersions, Owner: ownerOf(crd), Established: established(crd)}
+	if v, ok := strings.CutPrefix(crd.Labels["helm.sh/chart"], "base-"); ok { // from 1.24 on the chart says so
+		out.Version = v
+	}
 	for _, v := range crd.Spec.Versions {
 		if v.Served {
 			out.ServedVersions = append(out.ServedVersions, v.Name)

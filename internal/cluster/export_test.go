@@ -12,10 +12,14 @@ import (
 // What the tests look at from outside.
 
 func OwnerOf(o metav1.Object) mesh.Owner                      { return ownerOf(o) }
+func NamespaceOwner(o metav1.Object) mesh.Owner               { return namespaceOwner(o) }
 func ImageVersion(image string) string                        { return imageVersion(image) }
 func RevisionOfPod(p *corev1.Pod) string                      { return podOf(p).Revision }
 func WorkloadOfDeployment(d *appsv1.Deployment) mesh.Workload { return deploymentOf(d).Workload }
 func Masked(values map[string]any) map[string]any             { return masked(values) }
+
+// NamespaceResource is what namespaces are called.
+func NamespaceResource() schema.GroupVersionResource { return namespaceResource() }
 
 // PlaneKinds are the kinds that are kept of a control plane.
 func PlaneKinds() []schema.GroupVersionResource {

@@ -66,9 +66,48 @@ func TestOwnerOf(t *testing.T) {
 			}}, "istiod"),
 			want: mesh.Owner{Kind: mesh.OwnerSail, Name: "IstioRevision/default"},
 		},
+		"S-46: Argo CD, which by default leaves a label that charts have too": {
+			o:    byHelm(metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "argocd-controller", Operation: "Apply"}}}, "istiod"),
+			want: mesh.Owner{Kind: mesh.OwnerArgoCD},
+		},
+		"S-46: Terraform leaves no other mark": {
+			o:    metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "Terraform", Operation: "Apply"}}},
+			want: mesh.Owner{Kind: mesh.OwnerTerraform},
+		},
+		"a status is no declaration": {
+			o:    metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "argocd-controller", Subresource: "status"}, {Manager: "serin"}}},
+			want: mesh.Owner{Kind: mesh.OwnerNone},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if d := cmp.Diff(tc.want, cluster.OwnerOf(&tc.o)); d != "" {
+				t.Error("-want +got", d)
+			}
+		})
+	}
+}
+
+// Who has made a namespace, and says nothing of its injection labels, would not
+// write them back. S-46.
+func TestS46_ownerOfANamespace(t *testing.T) {
+	written := func(by, fields string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: by, FieldsV1: metav1.NewFieldsV1(fields)}}}
+	}
+	for name, tc := range map[string]struct {
+		o    metav1.ObjectMeta
+		want mesh.Owner
+	}{
+		"nobody's":                          {o: metav1.ObjectMeta{}, want: mesh.Owner{Kind: mesh.OwnerNone}},
+		"Argo CD has made it":               {o: written("argocd-controller", `{"f:metadata":{"f:labels":{"f:team":{}}}}`), want: mesh.Owner{Kind: mesh.OwnerNone}},
+		"Argo CD has labelled it":           {o: written("argocd-controller", `{"f:metadata":{"f:labels":{"f:istio-injection":{}}}}`), want: mesh.Owner{Kind: mesh.OwnerArgoCD}},
+		"Flux, with the new label":          {o: written("kustomize-controller", `{"f:metadata":{"f:labels":{"f:istio.io/rev":{}}}}`), want: mesh.Owner{Kind: mesh.OwnerFlux}},
+		"Terraform has labelled it":         {o: written("Terraform", `{"f:metadata":{"f:labels":{"f:istio.io/rev":{}}}}`), want: mesh.Owner{Kind: mesh.OwnerTerraform}},
+		"a person":                          {o: written("kubectl-label", `{"f:metadata":{"f:labels":{"f:istio.io/rev":{}}}}`), want: mesh.Owner{Kind: mesh.OwnerNone}},
+		"fields that nobody can read":       {o: written("argocd-controller", `{`), want: mesh.Owner{Kind: mesh.OwnerNone}},
+		"a mark that says all of it is its": {o: metav1.ObjectMeta{Annotations: map[string]string{"argocd.argoproj.io/tracking-id": "shop:/Namespace:/shop"}}, want: mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "shop"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := cmp.Diff(tc.want, cluster.NamespaceOwner(&tc.o)); d != "" {
 				t.Error("-want +got", d)
 			}
 		})

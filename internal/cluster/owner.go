@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +32,9 @@ func ownerOf(o metav1.Object) mesh.Owner {
 	if o, ok := gitOwner(l, a); ok {
 		return o
 	}
+	if o, ok := writtenBy(o, func(metav1.ManagedFieldsEntry) bool { return true }); ok {
+		return o
+	}
 	switch {
 	case l[managedBy] == "sail-operator":
 		return mesh.Owner{Kind: mesh.OwnerSail}
@@ -57,4 +61,56 @@ func gitOwner(l, a map[string]string) (mesh.Owner, bool) {
 		return mesh.Owner{Kind: mesh.OwnerFlux, Name: l["helm.toolkit.fluxcd.io/namespace"] + "/" + l["helm.toolkit.fluxcd.io/name"]}, true
 	}
 	return mesh.Owner{}, false
+}
+
+// managers are the field managers of tools that write back what Git declares:
+// some leave no other mark.
+func managers() map[string]mesh.Owner {
+	return map[string]mesh.Owner{
+		"argocd-controller":             {Kind: mesh.OwnerArgoCD},
+		"argocd-application-controller": {Kind: mesh.OwnerArgoCD},
+		"kustomize-controller":          {Kind: mesh.OwnerFlux},
+		"helm-controller":               {Kind: mesh.OwnerFlux},
+		"Terraform":                     {Kind: mesh.OwnerTerraform},
+		"configsync":                    {Kind: mesh.OwnerGit, Name: "Config Sync"},
+	}
+}
+
+// writtenBy recognises such a tool by the fields that it has written, of those
+// that matter. What it says in a status is no declaration.
+func writtenBy(o metav1.Object, matters func(metav1.ManagedFieldsEntry) bool) (mesh.Owner, bool) {
+	for _, m := range o.GetManagedFields() {
+		if owner, ok := managers()[m.Manager]; ok && m.Subresource == "" && matters(m) {
+			return owner, true
+		}
+	}
+	return mesh.Owner{}, false
+}
+
+// namespaceOwner is whose a namespace's injection labels are. A tool that makes
+// namespaces and says nothing of those labels would not write them back.
+func namespaceOwner(n metav1.Object) mesh.Owner {
+	if o, ok := gitOwner(n.GetLabels(), n.GetAnnotations()); ok {
+		return o
+	}
+	if o, ok := writtenBy(n, injects); ok {
+		return o
+	}
+	bare := metav1.ObjectMeta{Labels: n.GetLabels(), Annotations: n.GetAnnotations(), OwnerReferences: n.GetOwnerReferences()}
+	return ownerOf(&bare)
+}
+
+// injects says whether the fields have one of the labels that decide injection.
+func injects(m metav1.ManagedFieldsEntry) bool {
+	var fields struct {
+		Metadata struct {
+			Labels map[string]any `json:"f:labels"`
+		} `json:"f:metadata"`
+	}
+	if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
+		return false
+	}
+	_, rev := fields.Metadata.Labels["f:"+mesh.RevLabel]
+	_, injection := fields.Metadata.Labels["f:"+mesh.InjectionLabel]
+	return rev || injection
 }

@@ -47,7 +47,7 @@ func (r *Reader) namespaces(ctx context.Context, f *facts) error {
 	return each(ctx, "namespaces", metav1.ListOptions{}, r.Kube.CoreV1().Namespaces().List, func(l *corev1.NamespaceList) {
 		for _, n := range l.Items {
 			f.spaces.note("namespace "+n.Name, n.Annotations)
-			f.namespaces = append(f.namespaces, mesh.Namespace{Name: n.Name, Labels: n.Labels, Owner: ownerOf(&n)})
+			f.namespaces = append(f.namespaces, mesh.Namespace{Name: n.Name, Labels: n.Labels, Owner: namespaceOwner(&n)})
 			if n.Labels["istio.io/dataplane-mode"] == "ambient" {
 				f.ambient = append(f.ambient, mesh.Object{
 					Kind: "Namespace", Name: n.Name, Note: "its pods are in ambient mode, by ztunnel: they have no sidecar that could move",

@@ -114,7 +114,7 @@ func (w *Writer) ours(ctx context.Context, have *mwc) error {
 		if !slices.ContainsFunc(objects, func(h mesh.Object) bool { return h.Kind == "MutatingWebhookConfiguration" && h.Name == have.Name }) {
 			return nil
 		}
-	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail:
+	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail, mesh.OwnerTerraform, mesh.OwnerGit:
 	}
 	return refused("its injector %s belongs to %s %s, whose next sync would write it back: change it there", have.Name, o.Kind, o.Name)
 }

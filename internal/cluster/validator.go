@@ -38,7 +38,7 @@ func (w *Writer) moveValidator(ctx context.Context, rev string, to, from func(va
 		return w.asReleased(ctx, rev)
 	case mesh.OwnerNone, mesh.OwnerIstioctl:
 		return w.moveInPlace(ctx, rev)
-	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail:
+	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail, mesh.OwnerTerraform, mesh.OwnerGit:
 		return refused("validator %s belongs to %s %s: set %s to %s there", v.Name, o.Kind, o.Name, defaultRevision, rev)
 	}
 	return nil

@@ -64,8 +64,12 @@ func WriterOf(c Clients, istioNamespace string, r Releases, o drive.Reader) *Wri
 	return &Writer{Clients: c, releases: r, observer: o, namespace: istioNamespace}
 }
 
-// Apply carries out a step. It is idempotent.
+// Apply carries out a step. It is idempotent. What stands in Git is never written,
+// whoever asks (S-45).
 func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
+	if st.ByGit() {
+		return fmt.Errorf("applying step %d: %w", st.Number, refused("it is %s's to make: commit it there", st.Git))
+	}
 	switch st.Kind {
 	case plan.PinDefault:
 		return w.pin(ctx, st, before)
@@ -100,6 +104,9 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 // Revert takes a step back. It is idempotent, and right also where the step was
 // carried out in part or not at all.
 func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
+	if st.ByGit() {
+		return fmt.Errorf("reverting step %d: %w", st.Number, refused("it is %s's to take back: commit it there", st.Git))
+	}
 	switch st.Kind {
 	case plan.PinDefault:
 		return w.unpin(ctx, st, before)

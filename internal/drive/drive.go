@@ -5,6 +5,7 @@ package drive
 
 import (
 	"context"
+	"time"
 
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -30,6 +31,13 @@ type Writer interface {
 // is in Evidence.Missing; an error means the shell broke (no API server).
 type Gatherer interface {
 	Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error)
+}
+
+// Watcher notices what others change. Changed returns true as soon as something
+// that the step is about may have changed since it was last asked of that step,
+// at once the first time; false when d has passed; an error when ctx has ended.
+type Watcher interface {
+	Changed(ctx context.Context, st plan.Step, d time.Duration) (bool, error)
 }
 
 // Journal keeps runs. Save is called before each effect. Wish is what a person

@@ -23,6 +23,7 @@ type Ports struct {
 	Reader   Reader
 	Writer   Writer
 	Gatherer Gatherer
+	Watcher  Watcher // nil: what Git does is looked for each second
 	Journal  Journal
 	Now      func() time.Time
 	Wait     func(ctx context.Context, d time.Duration) error // nil: a timer
@@ -34,6 +35,7 @@ type marker interface{ Mark(step int) }
 
 const (
 	interval = time.Second      // between two looks at the gates
+	glance   = 30 * time.Second // of a change that no watch has told of
 	keepTime = 10 * time.Second // between two saves of a run that only waits
 	lookTime = time.Minute      // one look may take: a server that accepts and never answers is away too
 	patience = 5 * time.Minute  // with an API server that does not answer
@@ -45,12 +47,14 @@ type loop struct {
 	p        Ports
 	show     func(run.Run)
 	saved    run.Run
-	at       time.Time // of the last save
-	looked   bool      // at this phase's gates, since the last deed or wish: the next look waits
-	since    time.Time // of the first look in a row that failed
-	failures int       // in that row
-	ended    int       // requests that the run was told of
-	failed   int       // of those
+	at       time.Time     // of the last save
+	looked   bool          // at this phase's gates, since the last deed or wish: the next look waits
+	since    time.Time     // of the first look in a row that failed
+	failures int           // in that row
+	ended    int           // requests that the run was told of
+	failed   int           // of those
+	quiet    time.Duration // since the last look for what Git does
+	waits    int           // the step that was marked as waiting for Git, by its number
 	expected mesh.Snapshot
 	done     int // steps that expected holds, -1 before the first
 }
@@ -115,6 +119,8 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 			return e, err
 		}
 		return l.withOld(ctx, r, e), nil
+	case run.Await:
+		return l.await(ctx, r)
 	case run.Stop:
 	}
 	return run.Event{Kind: run.Began, At: l.p.Now()}, nil
@@ -167,6 +173,44 @@ func (l *loop) observe(ctx context.Context, r run.Run) (run.Event, error) {
 	if r.Phase == run.Undoing { // paused: there is no gate to judge
 		return run.Event{Kind: run.Began, At: l.p.Now()}, nil
 	}
+	return l.look(ctx, r)
+}
+
+// await looks once something has changed that the step is about, or might have,
+// for whether Git has done its part. In between it comes back each second with
+// no news: a person may have asked for something.
+func (l *loop) await(ctx context.Context, r run.Run) (run.Event, error) {
+	st := r.Plan.Steps[r.At]
+	if m, ok := l.p.Gatherer.(marker); ok && l.waits != st.Number && r.Phase == run.Applying {
+		m.Mark(st.Number)
+		l.waits = st.Number
+	}
+	changed, err := l.changed(ctx, st)
+	if err != nil {
+		return run.Event{}, fmt.Errorf("stopped: %w", err)
+	}
+	if !changed && l.quiet < glance {
+		l.quiet += interval
+		return run.Event{Kind: run.Began, At: l.p.Now()}, nil
+	}
+	l.quiet = 0
+	return l.look(ctx, r)
+}
+
+// changed waits for news of the step's objects, a second at most.
+func (l *loop) changed(ctx context.Context, st plan.Step) (bool, error) {
+	if l.p.Watcher != nil && l.failures == 0 {
+		return l.p.Watcher.Changed(ctx, st, interval) //nolint:wrapcheck // the caller wraps it
+	}
+	if !l.looked {
+		l.looked = true
+		return true, nil
+	}
+	return true, l.p.Wait(ctx, pause(l.failures))
+}
+
+// look judges the gates of the phase.
+func (l *loop) look(ctx context.Context, r run.Run) (run.Event, error) {
 	look, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	e, err := l.judge(look, r)
@@ -205,6 +249,13 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 		if d := plan.Drift(l.expected, now, r.Plan); len(d) > 0 {
 			return run.Event{Kind: run.Drifted, At: l.p.Now(), Drift: d}, nil
 		}
+	}
+	if r.Awaits() {
+		now, err := l.p.Reader.Observe(ctx)
+		if err != nil {
+			return run.Event{}, fmt.Errorf("observing the mesh: %w", err)
+		}
+		return run.Event{Kind: run.Judged, At: l.p.Now(), Verdicts: []gate.Verdict{r.Arrived(now)}}, nil
 	}
 	ev, err := l.p.Gatherer.Gather(ctx, st.Question, gates)
 	if err != nil {

@@ -44,11 +44,17 @@ type world struct {
 	waited  func(ctx context.Context) // in each wait
 
 	requests func() (ended, failed int)
+	watcher  drive.Watcher
+	looks    int // at the mesh
 }
 
 func newWorld(t *testing.T, onShut plan.OnShut) *world {
 	t.Helper()
-	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	return newWorldOf(t, meshtest.Bookinfo("1.27.0").Snapshot(), onShut)
+}
+
+func newWorldOf(t *testing.T, s mesh.Snapshot, onShut plan.OnShut) *world {
+	t.Helper()
 	w := &world{t: t, s: s, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	p := plan.Build(s, plan.Request{To: "1.29.1", OnShut: onShut, Probe: &plan.Probe{URL: "http://gateway/"}})
 	r := run.Start("r1", p, s, "erin", w.now)
@@ -87,6 +93,7 @@ func (w *world) point() {
 }
 
 func (w *world) Observe(context.Context) (mesh.Snapshot, error) {
+	w.looks++
 	if w.lost != nil {
 		if err := w.lost(w.now); err != nil {
 			return mesh.Snapshot{}, err
@@ -108,6 +115,9 @@ func (w *world) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before me
 }
 
 func (w *world) do(ctx context.Context, what string, st plan.Step, f func()) error {
+	if st.ByGit() {
+		w.t.Fatalf("S-45: %s of step %d, which is Git's", what, st.Number)
+	}
 	if r := w.kept(); r.At != st.Number-1 || r.Phase != map[string]run.Phase{"apply": run.Applying, "revert": run.Undoing}[what] {
 		w.t.Fatalf("%s of step %d was not stored before: %s of %d", what, st.Number, r.Phase, r.At+1)
 	}
@@ -217,7 +227,7 @@ func (w *world) life(ctx context.Context) (r run.Run, err error) { //nolint:nona
 		}
 	}()
 	ports := drive.Ports{
-		Reader: w, Writer: w, Gatherer: w, Journal: w,
+		Reader: w, Writer: w, Gatherer: w, Watcher: w.watcher, Journal: w,
 		Now: func() time.Time { return w.now }, Wait: w.wait, Requests: w.requests,
 	}
 	shown := 0

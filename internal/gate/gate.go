@@ -26,6 +26,7 @@ const (
 	Requests      Name = "requests"       // serin's own probes through the mesh, against the time before the step
 	NothingRefers Name = "nothing-refers" // nothing relies on or names the revision that goes (S-54)
 	Approval      Name = "approval"       // a person said yes to this step
+	Git           Name = "git"            // what the step changes has come from Git (S-45); no step asks for it: a run that waits does
 )
 
 // State is a gate's answer.

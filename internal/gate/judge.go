@@ -35,7 +35,7 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = nothingRefers(q, ev)
 	case Approval:
 		state, reason = approval(q, ev)
-	case OldRevision: // no step asks for it: Well answers it
+	case OldRevision, Git: // no step asks for them: Well answers the one, the run the other
 	}
 	return Verdict{Gate: n, State: state, Reason: reason}
 }

@@ -55,18 +55,39 @@ type OwnerKind string
 
 // The owners serin tells apart.
 const (
-	OwnerHelm     OwnerKind = "helm"
-	OwnerIstioctl OwnerKind = "istioctl"
-	OwnerArgoCD   OwnerKind = "argocd"
-	OwnerFlux     OwnerKind = "flux"
-	OwnerSail     OwnerKind = "sail"
-	OwnerNone     OwnerKind = "none"
+	OwnerHelm      OwnerKind = "helm"
+	OwnerIstioctl  OwnerKind = "istioctl"
+	OwnerArgoCD    OwnerKind = "argocd"
+	OwnerFlux      OwnerKind = "flux"
+	OwnerSail      OwnerKind = "sail"
+	OwnerTerraform OwnerKind = "terraform"
+	OwnerGit       OwnerKind = "git" // a person says so: some tools leave no mark
+	OwnerNone      OwnerKind = "none"
 )
 
 // Owner is who an object belongs to: for Helm the release's namespace/name.
 type Owner struct {
 	Kind OwnerKind `json:"kind"`
 	Name string    `json:"name,omitempty"`
+}
+
+// Git says whether what the object is stands declared somewhere else, from where
+// it would be written back: serin waits until it is changed there (S-45).
+func (o Owner) Git() bool {
+	switch o.Kind {
+	case OwnerArgoCD, OwnerFlux, OwnerSail, OwnerTerraform, OwnerGit:
+		return true
+	case OwnerHelm, OwnerIstioctl, OwnerNone:
+	}
+	return false
+}
+
+// String is the tool, and what in it.
+func (o Owner) String() string {
+	if o.Name == "" {
+		return string(o.Kind)
+	}
+	return string(o.Kind) + " " + o.Name
 }
 
 // Injector is a MutatingWebhookConfiguration that injects sidecars.
@@ -210,6 +231,7 @@ type CRD struct {
 	Established    bool     `json:"established"`
 	StoredVersions []string `json:"storedVersions,omitempty"`
 	ServedVersions []string `json:"servedVersions,omitempty"`
-	Bundle         string   `json:"bundle,omitempty"` // of the Gateway API: the release it came with
+	Bundle         string   `json:"bundle,omitempty"`  // of the Gateway API: the release it came with
+	Version        string   `json:"version,omitempty"` // of the Istio release it came with, where it says so (from 1.24 on)
 	Owner          Owner    `json:"owner"`
 }

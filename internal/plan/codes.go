@@ -48,6 +48,7 @@ const (
 	codeBudget        = "SRN1053" // its budget allows no disruption
 	codePinnedPods    = "SRN1054" // a template that names a revision
 	codeUnexpected    = "SRN1055" // pods on another revision than their labels lead to
+	codeInstaller     = "SRN1317" // the checks': something else installs Istio
 	codeGitOpsLoad    = "SRN1056" // a workload that a GitOps tool owns
 	codePinnedObject  = "SRN1057" // configuration that only an old revision reads
 	codePinnedToTag   = "SRN1058" // configuration that nobody reads

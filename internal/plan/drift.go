@@ -42,7 +42,7 @@ func (d *drift) controlPlanes() {
 			d.say("revision %s: its control plane is gone", w.Revision)
 		case g.Version != w.Version:
 			d.say("revision %s: was %s, is %s", w.Revision, w.Version, g.Version)
-		case g.Owner != w.Owner && w.Revision != d.p.To:
+		case g.Owner != w.Owner && w.Revision != d.p.To && d.p.Request.Owners != OwnersGit:
 			d.say("revision %s: belonged to %s, belongs to %s", w.Revision, owner(w.Owner), owner(g.Owner))
 		}
 	}
@@ -162,7 +162,7 @@ func (d *drift) namespaces() {
 				d.say("namespace %s: label %s was %s, is %s", name, k, was, is)
 			}
 		}
-		if g.Owner != w.Owner {
+		if g.Owner != w.Owner && d.p.Request.Owners != OwnersGit { // where all is Git's, its marks may come with its first write
 			d.say("namespace %s: belonged to %s, belongs to %s", name, owner(w.Owner), owner(g.Owner))
 		}
 	}
@@ -193,6 +193,7 @@ func (d *drift) releases() {
 		g, ok := d.got.Release(mesh.Owner{Kind: mesh.OwnerHelm, Name: w.Namespace + "/" + w.Name})
 		name := w.Namespace + "/" + w.Name
 		switch {
+		case d.declared(w):
 		case !ok:
 			d.say("release %s: gone", name)
 		case g.Status != w.Status:
@@ -203,6 +204,19 @@ func (d *drift) releases() {
 			d.say("release %s: its values have changed", name)
 		}
 	}
+}
+
+// declared says whether the release is kept from Git, by steps that wait for it:
+// what it is called and how it is upgraded is its tool's affair, and what it
+// makes is compared by itself.
+func (d *drift) declared(r mesh.Release) bool {
+	switch r.Chart {
+	case "base":
+		return d.p.byGit(UpgradeBase, MoveTag)
+	case "istiod":
+		return d.p.byGit(InstallRevision, RemoveRevision)
+	}
+	return false
 }
 
 // installs says whether the plan itself makes the release: the simulation does

@@ -57,7 +57,7 @@ func TestFindings(t *testing.T) {
 				s.ControlPlanes[0].Owner, s.ControlPlanes[0].Version = mesh.Owner{Kind: mesh.OwnerIstioctl}, "1.25.2"
 			}), probed(), "SRN1018", plan.Mandatory, "revision default",
 		},
-		{"S-45: a control plane in Git", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = argo }), probed(), "SRN1019", plan.Mandatory, "revision default"},
+		{"S-45: a control plane in Git", change(func(s *mesh.Snapshot) { s.ControlPlanes[0].Owner = argo }), probed(), "SRN1019", plan.Info, "revision default"},
 		{"a pending Helm release", change(func(s *mesh.Snapshot) { release(s, "istiod").Status = "pending-upgrade" }), probed(), "SRN1020", plan.Mandatory, "release istio-system/istiod"},
 		{"a failed base release", change(func(s *mesh.Snapshot) { release(s, "istio-base").Status = "failed" }), probed(), "SRN1020", plan.Mandatory, "release istio-system/istio-base"},
 		{"no base release", change(func(s *mesh.Snapshot) { s.Releases = s.Releases[1:] }), probed(), "SRN1021", plan.Overridable, "release istio-base"},
@@ -68,7 +68,7 @@ func TestFindings(t *testing.T) {
 		{"S-15: values of the request", meshtest.Bookinfo("1.27.0"), with(func(r *plan.Request) { r.Values = map[string]any{"revision": "x"} }), "SRN1023", plan.Warning, "request"},
 		{"S-45: revisionTags in the values", change(func(s *mesh.Snapshot) { release(s, "istiod").Values = map[string]any{"revisionTags": []any{"prod"}} }), probed(), "SRN1024", plan.Mandatory, "release istio-system/istiod"},
 		{"S-45: a tag that Helm owns", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(helmTag), probed(), "SRN1024", plan.Mandatory, "tag prod"},
-		{"S-45: a tag in Git", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(tagOwner(argo)), probed(), "SRN1025", plan.Mandatory, "tag prod"},
+		{"S-45: a tag in Git", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(tagOwner(argo)), probed(), "SRN1025", plan.Info, "tag prod"},
 		{"both labels", meshtest.Bookinfo("1.27.0").Namespace("two", mesh.InjectionLabel, "enabled", mesh.RevLabel, "default"), probed(), "SRN1030", plan.Warning, "namespace two"},
 		{"a label that names nothing", meshtest.Bookinfo("1.27.0").Namespace("lost", mesh.RevLabel, "nope"), probed(), "SRN1031", plan.Overridable, "namespace lost"},
 		{"a tag that leads to nothing", meshtest.Bookinfo("1.27.0").Tag("gone", "1-20-0"), probed(), "SRN1032", plan.Mandatory, "tag gone"},
@@ -84,13 +84,13 @@ func TestFindings(t *testing.T) {
 		{"S-1: the injector was switched on again", change(func(s *mesh.Snapshot) {
 			s.Injectors = append(s.Injectors, mesh.TagInjector("default", "default", "istio-system"))
 		}), probed(), "SRN1034", plan.Mandatory, "injector istio-sidecar-injector"},
-		{"S-46: a namespace in Git", change(func(s *mesh.Snapshot) { s.Namespaces[1].Owner = argo }), probed(), "SRN1035", plan.Mandatory, "namespace default"},
+		{"S-46: a namespace in Git", change(func(s *mesh.Snapshot) { s.Namespaces[1].Owner = argo }), probed(), "SRN1035", plan.Info, "namespace default"},
 		{"a default validator without a tag", meshtest.New().Base("1.27.0", "1-27-0").ControlPlane("1-27-0", "1.27.0"), probed(), "SRN1036", plan.Mandatory, "validator istiod-default-validator"},
 		{"the base release disagrees with the tag", meshtest.New().Base("1.27.0", "default").ControlPlane("1-27-0", "1.27.0").Tag("default", "1-27-0"), probed(), "SRN1037", plan.Warning, "release istio-system/istio-base"},
 		{"S-19: a shape serin does not know", change(func(s *mesh.Snapshot) {
 			s.Unsupported = []mesh.Object{{Kind: "Secret", Namespace: "istio-system", Name: "remote", Note: "a remote cluster"}}
 		}), probed(), "SRN1040", plan.Mandatory, "secret istio-system/remote"},
-		{"S-45: a default validator in Git", change(func(s *mesh.Snapshot) { s.Validators[0].Owner = argo }), probed(), "SRN1025", plan.Mandatory, "validator istiod-default-validator"},
+		{"S-45: a default validator in Git", change(func(s *mesh.Snapshot) { s.Validators[0].Owner = argo }), probed(), "SRN1025", plan.Info, "validator istiod-default-validator"},
 		{"S-6: a managed Gateway", change(func(s *mesh.Snapshot) {
 			s.ManagedGateways = []mesh.Object{{Kind: "Gateway", Namespace: "default", Name: "gw"}}
 		}), probed(), "SRN1041", plan.Mandatory, "gateway default/gw"},
@@ -110,7 +110,7 @@ func TestFindings(t *testing.T) {
 		{"pods on a revision their labels do not lead to", meshtest.Bookinfo("1.27.0").Namespace("bare").Deployment("bare", "x", meshtest.On("default")), probed(), "SRN1055", plan.Overridable, "workload bare/x"},
 		{"pods that would get a proxy", meshtest.Bookinfo("1.27.0").Deployment("default", "x", meshtest.On("")), probed(), "SRN1055", plan.Overridable, "workload default/x"},
 		{"pods on a revision that is gone", meshtest.Bookinfo("1.27.0").Deployment("default", "x", meshtest.On("1-20-0")), probed(), "SRN1055", plan.Overridable, "workload default/x"},
-		{"a workload in Git", one(func(w *mesh.Workload) { w.Owner = argo }), probed(), "SRN1056", plan.Overridable, "workload default/odd"},
+		{"a workload in Git", one(func(w *mesh.Workload) { w.Owner = argo }), probed(), "SRN1056", plan.Warning, "workload default/odd"},
 		{"configuration only the old revision reads", change(func(s *mesh.Snapshot) {
 			s.PinnedObjects = []mesh.Object{{Kind: "VirtualService", Namespace: "default", Name: "v", Revision: "default"}}
 		}), probed(), "SRN1057", plan.Overridable, "virtualservice default/v"},

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/check"
@@ -35,6 +34,9 @@ func (b *builder) judge() {
 // known is precheck's: it may change from one look to the next, and a plan may not.
 func (b *builder) judgeChecks() {
 	for _, f := range check.LookAtMesh(b.s, check.Question{To: b.req.To, From: b.from}) {
+		if f.Code == codeInstaller && b.req.Owners == OwnersGit {
+			continue // nothing is written that it would undo
+		}
 		if f.Blocking() {
 			b.findings = append(b.findings, f)
 		}
@@ -115,9 +117,8 @@ func (b *builder) judgeControlPlanes() {
 		}
 		switch c.Owner.Kind {
 		case mesh.OwnerHelm:
-		case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail:
-			b.find(codeGitOpsPlane, Mandatory, object, ownedBy(c.Owner)+", which would undo what serin does to it",
-				"add the new revision there (values: revision="+b.to+"); serin does not write through Git yet")
+		case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail, mesh.OwnerTerraform, mesh.OwnerGit:
+			b.find(codeGitOpsPlane, Info, object, ownedBy(c.Owner)+": serin waits until "+b.to+" is declared there, and until this one is not", whatToCommit)
 		case mesh.OwnerIstioctl:
 			b.judgeIstioctl(c)
 		case mesh.OwnerNone, "":
@@ -145,10 +146,6 @@ func ownedBy(o mesh.Owner) string {
 	return strings.TrimSpace("it belongs to " + string(o.Kind) + " " + o.Name)
 }
 
-func gitOps(o mesh.Owner) bool {
-	return slices.Contains([]mesh.OwnerKind{mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail}, o.Kind)
-}
-
 // judgeReleases looks at the Helm releases that serin would change.
 func (b *builder) judgeReleases() {
 	for _, r := range b.s.Releases {
@@ -158,7 +155,7 @@ func (b *builder) judgeReleases() {
 		}
 	}
 	base, ok := b.s.Base()
-	if !ok && b.newOwner() == mesh.OwnerIstioctl {
+	if !ok && (b.newOwner() == mesh.OwnerIstioctl || b.baseOwner().Git()) {
 		return
 	}
 	if !ok {

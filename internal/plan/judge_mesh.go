@@ -29,8 +29,8 @@ func (b *builder) judgeTags() {
 		case t.Owner.Kind == mesh.OwnerHelm:
 			b.find(codeHelmTag, Mandatory, object, ownedBy(t.Owner)+" (revisionTags): it cannot move to another release without a moment with none",
 				"take it out of the release's revisionTags and set it by hand: serin tag set "+t.Name+" --revision "+t.Revision)
-		case gitOps(t.Owner):
-			b.find(codeGitOpsTag, Mandatory, object, ownedBy(t.Owner)+", which would move it back", "serin does not write through Git yet: take the tag out of it, or go by hand")
+		case t.Owner.Git():
+			b.find(codeGitOpsTag, Info, object, ownedBy(t.Owner)+": serin waits until it is moved there", whatToCommit)
 		}
 	}
 	b.judgeDefault()
@@ -68,9 +68,8 @@ func (b *builder) judgeDefault() {
 		b.find(codeLoneValidator, Mandatory, object, "it calls revision "+v.Revision+" and there is no default tag with which it could move",
 			"set one: serin tag set default --revision "+v.Revision)
 	}
-	if moves && gitOps(v.Owner) {
-		b.find(codeGitOpsTag, Mandatory, object, ownedBy(v.Owner)+", which would move it back",
-			"let it name "+b.to+" there when the plan moves the default tag; serin does not write through Git yet")
+	if moves && v.Owner.Git() {
+		b.find(codeGitOpsTag, Info, object, ownedBy(v.Owner)+": serin waits until it names "+b.to+" there, when the default tag moves", whatToCommit)
 	}
 }
 
@@ -99,9 +98,8 @@ func (b *builder) judgeNamespaces() {
 		case hasInjection && hasRev:
 			b.find(codeBothLabels, Warning, object, "it has both labels: "+mesh.InjectionLabel+" counts and "+mesh.RevLabel+" does nothing (IST0123)", "take one off")
 		}
-		if _, moves := b.nsOf(n.Name); moves && gitOps(n.Owner) {
-			b.find(codeGitOpsSpace, Mandatory, object, ownedBy(n.Owner)+", which would write its labels back",
-				"change them there when the plan says so, or let it ignore "+mesh.InjectionLabel+" and "+mesh.RevLabel)
+		if _, moves := b.nsOf(n.Name); moves && n.Owner.Git() {
+			b.find(codeGitOpsSpace, Info, object, ownedBy(n.Owner)+": serin waits until its labels are changed there", whatToCommit)
 		}
 	}
 	b.judgeOverlap()

@@ -39,8 +39,8 @@ func (b *builder) judgeRestart(w mesh.Workload) {
 		}
 		b.find(codeBudget, sev, object, "its PodDisruptionBudget "+w.Budget.Name+" allows no disruption now"+more, "run one replica more, or lower the budget")
 	}
-	if gitOps(w.Owner) {
-		b.find(codeGitOpsLoad, Overridable, object, ownedBy(w.Owner)+", which may take the restart's annotation back", "let it ignore the annotation kubectl.kubernetes.io/restartedAt")
+	if w.Owner.Git() { // nobody declares the annotation, so that nobody should take it away (S-45)
+		b.find(codeGitOpsLoad, Warning, object, ownedBy(w.Owner)+": if it takes away annotations that it does not declare, there is one more restart", "let it ignore the annotation serin.dev/restarted of pod templates")
 	}
 }
 

@@ -28,7 +28,7 @@ func (b *builder) opMove(o Operation) {
 		}
 		m := b.labelled(n, o.To)
 		moves = append(moves, m)
-		if len(m.after) > 0 && gitOps(n.Owner) {
+		if len(m.after) > 0 && n.Owner.Git() {
 			b.find(codeGitOpsSpace, Mandatory, "namespace "+name, ownedBy(n.Owner)+", which would write its labels back",
 				"change them there: "+mesh.RevLabel+": "+o.To+" and no "+mesh.InjectionLabel)
 		}

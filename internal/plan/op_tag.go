@@ -99,11 +99,11 @@ func (b *builder) judgeTagOwner(t mesh.Tag) {
 	case t.Owner.Kind == mesh.OwnerHelm:
 		b.find(codeHelmTag, Mandatory, object, ownedBy(t.Owner)+", as its value revisionTags: what serin did the next helm upgrade would undo",
 			"change revisionTags there; to hand the tag over, take \""+t.Name+"\" out of it and keep the object: kubectl annotate mutatingwebhookconfiguration "+t.Injector+" helm.sh/resource-policy=keep")
-	case gitOps(t.Owner):
+	case t.Owner.Git():
 		b.find(codeGitOpsTag, Mandatory, object, ownedBy(t.Owner)+", which would undo it",
 			"commit there what serin tag generate "+t.Name+" --revision REVISION prints")
 	}
-	if v, ok := b.s.DefaultValidator(); ok && t.Name == mesh.DefaultTag && gitOps(v.Owner) {
+	if v, ok := b.s.DefaultValidator(); ok && t.Name == mesh.DefaultTag && v.Owner.Git() {
 		b.find(codeGitOpsTag, Mandatory, "validator "+v.Name, ownedBy(v.Owner)+", which would move it back", "set defaultRevision of the base chart there")
 	}
 }

@@ -44,7 +44,7 @@ func (b *builder) uninstallRevision(rev string) {
 	st := Step{
 		Kind: RemoveRevision, Target: rev, From: rev, To: b.to, Version: c.Version, Namespace: c.Namespace,
 		Why:   "nothing relies on it; webhooks first, then the release, then what istiod made for itself",
-		Needs: []gate.Name{gate.NothingRefers, gate.Approval}, Proof: []gate.Name{gate.Injection}, Undo: removal(c),
+		Needs: []gate.Name{gate.NothingRefers, gate.Approval}, Proof: []gate.Name{gate.Injection}, Undo: removal(c, mesh.Owner{}),
 	}
 	for _, n := range b.s.Namespaces {
 		if b.to != "" && b.s.Injection(n.Labels, nil).Revision == b.to {
@@ -59,7 +59,7 @@ func (b *builder) uninstallRevision(rev string) {
 func (b *builder) judgeRemoval(c mesh.ControlPlane) {
 	rev, object := c.Revision, "revision "+c.Revision
 	switch {
-	case gitOps(c.Owner):
+	case c.Owner.Git():
 		b.find(codeGitOpsPlane, Mandatory, object, ownedBy(c.Owner)+", which would make it again", "take it out there; serin verify tells when nothing relies on it")
 	case c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl:
 		b.find(codeNotHelm, Mandatory, object, "neither Helm nor istioctl says that it is theirs: what belongs to it is not known", "remove it with the tool that installed it")

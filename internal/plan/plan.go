@@ -70,8 +70,12 @@ type Step struct {
 	Owner     mesh.OwnerKind     `json:"owner,omitempty"`     // UpgradeBase, InstallRevision: istioctl where it is done as istioctl does it, else Helm
 	Injector  string             `json:"injector,omitempty"`  // SetTag: the name of its injector, where it is not the chart's
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
+	Git       mesh.Owner         `json:"git,omitzero"`        // the tool from whose Git it is changed: serin writes nothing of it, says what to commit, waits and proves (S-45)
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
 }
+
+// ByGit says whether the step is carried out from Git, and not by serin.
+func (s Step) ByGit() bool { return s.Git.Git() }
 
 // Undo says how a step is taken back in words, or why it cannot be.
 type Undo struct {
@@ -99,6 +103,7 @@ type Request struct {
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
 	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
 	Operator     map[string]any `json:"operator,omitempty"`     // an IstioOperator, as a file has it, to install the new istiod from as istioctl does
+	Owners       Owners         `json:"owners,omitempty"`       // default: as the marks in the cluster say
 	Operation    *Operation     `json:"operation,omitempty"`    // one thing by itself instead of an upgrade
 }
 
@@ -126,6 +131,13 @@ const (
 	Hold     OnShut = "hold"
 	Rollback OnShut = "undo"
 )
+
+// Owners says whose the mesh's declarations are, where no mark in the cluster does.
+type Owners string
+
+// OwnersGit says that all that is declared stands in Git. serin then writes only
+// what nobody declares: restarts, probes, its own objects.
+const OwnersGit Owners = "git"
 
 // Probe is the synthetic load serin sends: open loop, never retrying.
 type Probe struct {

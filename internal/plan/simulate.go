@@ -56,6 +56,9 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each ki
 // simulatePin puts the tag on, then switches the unrevisioned injector off.
 func simulatePin(s *mesh.Snapshot, st Step) {
 	in := mesh.TagInjector(st.Tag, st.To, s.IstioNamespace)
+	if st.ByGit() {
+		in.Owner = st.Git
+	}
 	for i, old := range s.Injectors {
 		if old.Revision != mesh.DefaultRevision || old.Tag != "" {
 			continue
@@ -73,7 +76,12 @@ func simulatePin(s *mesh.Snapshot, st Step) {
 
 func simulateBase(s *mesh.Snapshot, st Step) {
 	setBase(s, func(r *mesh.Release) { r.Version = st.Version })
-	if base, ok := s.Base(); ok && skew.OwnsCRDs(st.Version) {
+	for i, c := range s.CRDs {
+		if istios(c.Name) && (st.ByGit() || c.Version != "") {
+			s.CRDs[i].Version = st.Version
+		}
+	}
+	if base, ok := s.Base(); ok && skew.OwnsCRDs(st.Version) && !st.ByGit() {
 		for i := range s.CRDs {
 			s.CRDs[i].Owner = mesh.Owner{Kind: mesh.OwnerHelm, Name: base.Namespace + "/" + base.Name}
 		}
@@ -91,6 +99,9 @@ func simulateInstall(s *mesh.Snapshot, st Step) {
 	if st.Owner == mesh.OwnerIstioctl {
 		owner = mesh.Owner{Kind: mesh.OwnerIstioctl}
 	}
+	if st.ByGit() {
+		owner = st.Git
+	}
 	s.ControlPlanes = append(s.ControlPlanes, mesh.ControlPlane{
 		Revision: st.To, Version: st.Version, Namespace: s.IstioNamespace, Name: name, Replicas: size, Ready: size, Owner: owner,
 	})
@@ -100,7 +111,7 @@ func simulateInstall(s *mesh.Snapshot, st Step) {
 	s.Injectors, s.Validators = append(s.Injectors, in), append(s.Validators, v)
 	sortInjectors(s)
 	sortValidators(s)
-	if st.Owner == mesh.OwnerIstioctl {
+	if st.Owner == mesh.OwnerIstioctl || st.ByGit() { // whether Git's tool keeps releases is its own affair
 		return
 	}
 	s.Releases = append(s.Releases, mesh.Release{
@@ -189,7 +200,7 @@ func simulateDefault(s *mesh.Snapshot, revision string) {
 		return
 	}
 	pointValidator(s, revision)
-	if v.Owner.Kind == mesh.OwnerHelm {
+	if v.Owner.Kind == mesh.OwnerHelm || v.Owner.Git() {
 		setBase(s, func(r *mesh.Release) { setValue(r, "defaultRevision", revision) })
 	}
 }
@@ -227,9 +238,17 @@ func removeRevision(s *mesh.Snapshot, revision string) {
 		return v.Revision == revision && v.Tag == "" && v.Name != mesh.DefaultValidator
 	})
 	s.ControlPlanes = slices.DeleteFunc(s.ControlPlanes, func(o mesh.ControlPlane) bool { return o.Revision == revision })
-	s.Releases = slices.DeleteFunc(s.Releases, func(r mesh.Release) bool {
-		return c.Owner.Kind == mesh.OwnerHelm && r.Namespace+"/"+r.Name == c.Owner.Name
-	})
+	s.Releases = slices.DeleteFunc(s.Releases, func(r mesh.Release) bool { return carries(r, c) })
+}
+
+// carries says whether a release is that of the control plane. Some GitOps tools
+// keep Helm's releases under their own mark: those are known by their values.
+func carries(r mesh.Release, c mesh.ControlPlane) bool {
+	if c.Owner.Kind == mesh.OwnerHelm {
+		return r.Namespace+"/"+r.Name == c.Owner.Name
+	}
+	rev, named := r.Values["revision"].(string)
+	return c.Owner.Git() && r.Chart == "istiod" && r.Namespace == c.Namespace && (rev == c.Revision || (!named || rev == "") && c.Revision == mesh.DefaultRevision)
 }
 
 func retargeted(webhooks []mesh.Webhook, service string) []mesh.Webhook {

@@ -60,6 +60,7 @@ func (b *builder) add(st Step) int {
 	if len(st.Question.Namespaces) == 0 { // there is no namespace in which anybody is injected: nothing to dry-run
 		st.Proof = slices.DeleteFunc(st.Proof, func(g gate.Name) bool { return g == gate.Injection })
 	}
+	st.Git = b.throughGit(st)
 	b.steps = append(b.steps, st)
 	return st.Number
 }
@@ -108,7 +109,7 @@ func (b *builder) followed(rev string) []string {
 
 func (b *builder) upgradeBase() {
 	base, ok := b.s.Base()
-	if !ok && b.newOwner() == mesh.OwnerIstioctl {
+	if !ok && (b.newOwner() == mesh.OwnerIstioctl || b.baseOwner().Git()) {
 		b.upgradeBaseObjects()
 		return
 	}
@@ -144,9 +145,13 @@ func (b *builder) upgradeBaseObjects() {
 		return
 	}
 	old := b.oldest()
+	why := "the new revision needs its CRDs"
+	if b.newOwner() == mesh.OwnerIstioctl {
+		why += "; applied as istioctl applies them"
+	}
 	b.add(Step{
-		Kind: UpgradeBase, Target: "CRDs", From: old, To: old, Version: b.req.To, Namespace: b.s.IstioNamespace, Owner: mesh.OwnerIstioctl,
-		Why:   "the new revision needs its CRDs; applied as istioctl applies them",
+		Kind: UpgradeBase, Target: "CRDs", From: old, To: old, Version: b.req.To, Namespace: b.s.IstioNamespace, Owner: b.newOwner(),
+		Why:   why,
 		Proof: []gate.Name{gate.CRDs},
 		Undo:  Undo{What: "CRDs stay (additive)", Nothing: true},
 	})
@@ -326,7 +331,7 @@ func (b *builder) removals() {
 		case len(refs) > 0:
 			b.find(codeKept, Warning, "revision "+rev, "it is not removed: "+listed(refs)+" would still rely on it",
 				"move these, then plan again")
-		case c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl:
+		case c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl && !b.planeOwner(c.Revision).Git():
 			b.find(codeKept, Warning, "revision "+rev, "it is not removed: neither Helm nor istioctl says that it is theirs", "remove it with the tool that installed it")
 		default:
 			b.remove(c, end)
@@ -336,7 +341,10 @@ func (b *builder) removals() {
 
 // removal says how a removed control plane comes back: the step keeps Helm's own
 // record, or the objects that istioctl made.
-func removal(c mesh.ControlPlane) Undo {
+func removal(c mesh.ControlPlane, git mesh.Owner) Undo {
+	if git.Git() {
+		return Undo{What: "declare it again"}
+	}
 	if c.Owner.Kind != mesh.OwnerHelm && c.Owner.Kind != mesh.OwnerIstioctl {
 		return Undo{Irreversible: "install it again with the tool that made it"}
 	}
@@ -357,7 +365,7 @@ func (b *builder) remove(c mesh.ControlPlane, end mesh.Snapshot) {
 		Needs:    []gate.Name{gate.NothingRefers, gate.Approval},
 		Proof:    []gate.Name{gate.Injection},
 		Question: b.asking(namespaces, b.scope.tags...),
-		Undo:     removal(c),
+		Undo:     removal(c, b.planeOwner(c.Revision)),
 	})
 }
 

@@ -106,8 +106,10 @@ func belonging(s mesh.Snapshot, revision string) mesh.Snapshot {
 	var out mesh.Snapshot
 	if c, ok := s.ControlPlane(revision); ok {
 		out.ControlPlanes = append(out.ControlPlanes, c)
-		if r, ok := s.Release(c.Owner); ok {
-			out.Releases = append(out.Releases, r)
+		for _, r := range s.Releases {
+			if carries(r, c) {
+				out.Releases = append(out.Releases, r)
+			}
 		}
 	}
 	for _, in := range s.Injectors {

@@ -41,6 +41,7 @@ type Effect string
 // The effects Next can ask for.
 const (
 	Observe Effect = "observe" // judge the gates of the phase
+	Await   Effect = "await"   // wait until Git has made, or taken back, what the step changes, and judge that
 	Apply   Effect = "apply"
 	Revert  Effect = "revert"
 	Stop    Effect = "stop"

@@ -58,15 +58,40 @@ func (r Run) effect() Effect {
 	case Waiting, Proving:
 		return Observe
 	case Applying:
+		if r.Awaits() {
+			return Await
+		}
 		return Apply
 	case Undoing:
-		if r.Paused {
+		switch {
+		case r.Paused:
 			return Observe
+		case r.Awaits():
+			return Await
 		}
 		return Revert
 	case Held, Done, Undone:
 	}
 	return Stop
+}
+
+// Awaits says whether the run waits for Git: the step is there to be made, or
+// taken back, and serin writes nothing of it (S-45).
+func (r Run) Awaits() bool {
+	return (r.Phase == Applying || r.Phase == Undoing) && r.At < len(r.Plan.Steps) && r.step().ByGit()
+}
+
+// Arrived judges whether what the run waits for has come from Git. Nothing is
+// missing any more, or it is unknown when it comes: it is never bad news.
+func (r Run) Arrived(now mesh.Snapshot) gate.Verdict {
+	missing := plan.Missing(now, r.step())
+	if r.Phase == Undoing {
+		missing = plan.MissingBack(now, r.step(), r.Before)
+	}
+	if len(missing) > 0 {
+		return gate.Verdict{Gate: gate.Git, State: gate.Unknown, Reason: strings.Join(missing, "; ")}
+	}
+	return gate.Verdict{Gate: gate.Git, State: gate.Open, Reason: "the mesh is as committed"}
 }
 
 func (r Run) waiting(e Event) (Run, Effect) {
@@ -84,7 +109,12 @@ func (r Run) waiting(e Event) (Run, Effect) {
 			rec.Started = e.At
 		}
 		r.Tries, r.OpenSince, r.ClosedSince, r.Since = 0, time.Time{}, time.Time{}, e.At
-		return r.to(Applying).log(e.At, "applying"), Apply
+		r = r.to(Applying)
+		if r.Awaits() {
+			r.Verdicts = nil
+			return r.log(e.At, "waiting for Git: "+plan.Commit(r.step(), false)), Await
+		}
+		return r.log(e.At, "applying"), Apply
 	case Failed:
 		return r.hold(e.At, e.Why)
 	case Began: // nobody watched meanwhile
@@ -109,6 +139,9 @@ func (r Run) missing(e Event) (Run, Effect) {
 }
 
 func (r Run) applying(e Event) (Run, Effect) {
+	if r.Awaits() {
+		return r.awaiting(e)
+	}
 	switch e.Kind {
 	case Applied:
 		r.Tries, r.Since, r.Verdicts = 0, e.At, nil
@@ -126,6 +159,27 @@ func (r Run) applying(e Event) (Run, Effect) {
 	case Began, Judged, Drifted, Reverted, Wished: // taken up after a crash: the deed is idempotent
 	}
 	return r, Apply
+}
+
+// awaiting is applying, or undoing, where Git does it: a person commits whenever
+// they like, so that there is no patience to run out of and no deed to try again.
+func (r Run) awaiting(e Event) (Run, Effect) {
+	switch e.Kind {
+	case Failed: // the mesh could not be looked at for long
+		return r.hold(e.At, e.Why)
+	case Judged:
+		r.Verdicts = e.Verdicts
+		switch {
+		case !r.allOpen(e.Verdicts):
+			return r, r.effect()
+		case r.Phase == Undoing:
+			return r.takenBack(e.At, "taken back from Git")
+		}
+		r.Tries, r.Since, r.Verdicts = 0, e.At, nil
+		return r.to(Proving).log(e.At, "come from Git, proving"), Observe
+	case Began, Applied, Reverted, Drifted, Wished:
+	}
+	return r, r.effect()
 }
 
 func (r Run) proving(e Event) (Run, Effect) {
@@ -185,16 +239,12 @@ func (r Run) proven(at time.Time) (Run, Effect) {
 }
 
 func (r Run) undoing(e Event) (Run, Effect) {
+	if r.Awaits() && len(r.Undo) > 0 {
+		return r.awaiting(e)
+	}
 	switch e.Kind {
 	case Reverted:
-		r.Tries = 0
-		rec := &r.Steps[r.At]
-		rec.State, rec.Ended = "undone", e.At
-		r = r.log(e.At, "taken back")
-		if len(r.Undo) > 0 {
-			r.Undo = r.Undo[1:]
-		}
-		return r.nextUndo(e.At)
+		return r.takenBack(e.At, "taken back")
 	case Failed:
 		r.Tries++
 		r = r.log(e.At, "taking back failed: "+e.Why)
@@ -210,6 +260,18 @@ func (r Run) undoing(e Event) (Run, Effect) {
 	return r, r.effect()
 }
 
+// takenBack ends the undo of a step.
+func (r Run) takenBack(at time.Time, how string) (Run, Effect) {
+	r.Tries, r.Verdicts = 0, nil
+	rec := &r.Steps[r.At]
+	rec.State, rec.Ended = "undone", at
+	r = r.log(at, how)
+	if len(r.Undo) > 0 {
+		r.Undo = r.Undo[1:]
+	}
+	return r.nextUndo(at)
+}
+
 // nextUndo goes to the next step to take back, or ends.
 func (r Run) nextUndo(at time.Time) (Run, Effect) {
 	if len(r.Undo) == 0 {
@@ -218,6 +280,9 @@ func (r Run) nextUndo(at time.Time) (Run, Effect) {
 	}
 	r.At = r.Undo[0]
 	r = r.to(Undoing)
+	if r.Awaits() {
+		r = r.log(at, "waiting for Git: "+plan.Commit(r.step(), true))
+	}
 	return r, r.effect()
 }
 
@@ -281,7 +346,11 @@ func (r Run) Gates() []gate.Name {
 		return r.step().Needs
 	case Proving:
 		return r.step().Proof
-	case Applying, Undoing, Held, Done, Undone:
+	case Applying, Undoing:
+		if r.Awaits() {
+			return []gate.Name{gate.Git}
+		}
+	case Held, Done, Undone:
 	}
 	return nil
 }

@@ -76,7 +76,11 @@ func steps(p *printer, ss []plan.Step) {
 	t := &table{indent: " ", gap: "  ", max: []int{2, 16, 22, 14, 21, 14}}
 	t.add(" #", "step", "target", "first it needs", "then it must show", "undo")
 	for _, s := range ss {
-		t.add(fmt.Sprintf("%2d", s.Number), Step(s), target(s), gates(s.Needs, s, 0), gates(s.Proof, s, s.Soak), undo(s.Undo))
+		needs := s.Needs
+		if s.ByGit() {
+			needs = append(slices.Clone(needs), gate.Git)
+		}
+		t.add(fmt.Sprintf("%2d", s.Number), Step(s), target(s), gates(needs, s, 0), gates(s.Proof, s, s.Soak), undo(s.Undo))
 	}
 	t.print(p)
 }
@@ -149,7 +153,7 @@ func gates(names []gate.Name, s plan.Step, soak plan.Duration) string {
 }
 
 // phrase is what a gate asks for, in the words of a plan.
-func phrase(n gate.Name, s plan.Step) string {
+func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for each gate
 	switch n {
 	case gate.ControlPlane:
 		return "istiod ready"
@@ -157,6 +161,8 @@ func phrase(n gate.Name, s plan.Step) string {
 		return "dry runs get " + s.Question.Revision
 	case gate.OldRevision:
 		return "old one well"
+	case gate.Git:
+		return byGit(s)
 	case gate.Tags:
 		return "tags agree"
 	case gate.CRDs:
@@ -175,6 +181,14 @@ func phrase(n gate.Name, s plan.Step) string {
 		return "approval"
 	}
 	return string(n)
+}
+
+// byGit says from whose Git a step comes.
+func byGit(s plan.Step) string {
+	if s.Git.Kind == mesh.OwnerGit {
+		return "a commit in Git"
+	}
+	return "a commit for " + s.Git.String()
 }
 
 func undo(u plan.Undo) string {

@@ -28,7 +28,7 @@ type Progress struct {
 // Show prints what is new in the run.
 func (p *Progress) Show(r run.Run) {
 	p.records(r)
-	if (r.Phase == run.Waiting || r.Phase == run.Proving) && len(r.Verdicts) == 0 && r.Cause == "" && !r.Paused {
+	if (r.Phase == run.Waiting || r.Phase == run.Proving || r.Awaits()) && len(r.Verdicts) == 0 && r.Cause == "" && !r.Paused {
 		return // no gate was judged yet: the next line says more
 	}
 	line, state := p.line(r)
@@ -130,7 +130,11 @@ func relevant(r run.Run) []gate.Verdict {
 	switch r.Phase {
 	case run.Waiting, run.Proving, run.Held:
 		return r.Verdicts
-	case run.Applying, run.Undoing, run.Done, run.Undone:
+	case run.Applying, run.Undoing:
+		if r.Awaits() {
+			return r.Verdicts
+		}
+	case run.Done, run.Undone:
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
 )
 
@@ -60,6 +62,9 @@ func Next(r run.Run, holder string) string {
 	if n, ok := AwaitsApproval(r); ok {
 		return fmt.Sprintf("serin approve %d (or serin rollback)", n)
 	}
+	if r.Awaits() && holder != "" {
+		return fmt.Sprintf("commit it: %s goes on by itself once it is there (serin verify %d), or serin rollback", holder, r.Plan.Steps[r.At].Number)
+	}
 	switch {
 	case r.Phase == run.Held:
 		return "serin resume (try again), serin rollback (take everything back) or serin abort (leave it as it is)"
@@ -81,6 +86,16 @@ func totals(r run.Run) (int, int) {
 	return sent, failed
 }
 
+// inGit says of a run that waits for Git whose it is, and what is to be committed.
+func inGit(r run.Run) string {
+	st := r.Plan.Steps[r.At]
+	whose := ""
+	if st.Git.Kind != mesh.OwnerGit {
+		whose = " (" + st.Git.String() + ")"
+	}
+	return whose + ", to commit: " + plan.Commit(st, r.Phase == run.Undoing)
+}
+
 func outcome(r run.Run) string {
 	switch r.Phase {
 	case run.Done:
@@ -92,6 +107,9 @@ func outcome(r run.Run) string {
 	case run.Waiting, run.Applying, run.Proving, run.Undoing:
 		if r.Paused {
 			return "paused"
+		}
+		if r.Awaits() {
+			return "waiting for Git" + inGit(r)
 		}
 		return strings.ToLower(string(r.Phase))
 	}

@@ -239,3 +239,28 @@ func ByIstioctl(s mesh.Snapshot) mesh.Snapshot {
 	}
 	return s
 }
+
+// ByGit is the mesh as a GitOps tool installs it: the control plane, what stands
+// around it and the labelled namespaces are the tool's, and no release's.
+func ByGit(s mesh.Snapshot, owner mesh.Owner) mesh.Snapshot {
+	base, _ := s.Base()
+	s = ByIstioctl(s)
+	for i := range s.ControlPlanes {
+		s.ControlPlanes[i].Owner = owner
+	}
+	for i := range s.Injectors {
+		s.Injectors[i].Owner = owner
+	}
+	for i := range s.Validators {
+		s.Validators[i].Owner = owner
+	}
+	for i := range s.CRDs {
+		s.CRDs[i].Owner, s.CRDs[i].Version = owner, base.Version
+	}
+	for i, n := range s.Namespaces {
+		if n.Labelled() {
+			s.Namespaces[i].Owner = owner
+		}
+	}
+	return s
+}
