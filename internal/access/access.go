@@ -102,7 +102,7 @@ func Doing(k plan.Kind) []Rule {
 		return []Rule{{apps, []string{"daemonsets", "deployments", "statefulsets"}, []string{"patch"}}}
 	case plan.MoveTag, plan.SetTag, plan.RemoveTag:
 		return slices.Concat(webhooks(), release())
-	case plan.InstallChart, plan.RemoveChart:
+	case plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
 		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
 	}
 	return nil

@@ -70,6 +70,9 @@ func readPlan(c *cobra.Command, file string) (plan.Plan, error) {
 	if err := plan.Verify(pl); err != nil {
 		return pl, refused("the plan %s is not as serin wrote it: %w\n  remedy: change the request and plan again", file, err)
 	}
+	if o := pl.Request.Operation; o != nil && o.Purge {
+		return pl, refused("the plan %s removes the whole mesh: that is carried out only where the mesh's name is typed\n  remedy: serin uninstall --purge", file)
+	}
 	if blocked, _ := view.Blocking(pl.Findings); blocked > 0 {
 		return pl, refused("the plan %s has findings in the way: there is nothing to apply\n  remedy: mend them, or override those that may be, and plan again", file)
 	}

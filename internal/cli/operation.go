@@ -83,6 +83,7 @@ type operation struct {
 	again     string   // the command line that goes on
 	namespace []string // to make first, where they are not there
 	shown     func(plan.Plan, mesh.Snapshot) error
+	asked     func() error // in place of the question whether to carry it out
 }
 
 // typed is the command line as it was typed, for going on after an interruption.
@@ -225,6 +226,9 @@ func what(pl plan.Plan) string {
 // agree asks for the approvals that the first step needs, unless they were given
 // with the command: a person says yes to what is shown, before anything is written.
 func (a *app) agree(pl plan.Plan, o operation) error {
+	if o.asked != nil {
+		return o.asked()
+	}
 	if !slices.Contains(pl.Steps[0].Needs, gate.Approval) && !slices.Contains(pl.Steps[len(pl.Steps)-1].Needs, gate.Approval) ||
 		o.flags.yes || pl.Request.Operation.FirstPod {
 		return nil

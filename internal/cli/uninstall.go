@@ -13,11 +13,12 @@ import (
 func (a *app) uninstall() *cobra.Command {
 	var (
 		f     operationFlags
+		p     purgeFlags
 		rev   string
 		files []string
 	)
 	c := &cobra.Command{
-		Use: "uninstall --revision REVISION", Short: "Remove a control plane that nothing relies on",
+		Use: "uninstall --revision REVISION | --purge", Short: "Remove a control plane that nothing relies on, or the whole mesh",
 		Long: `Remove one revision's control plane, by whatever it was installed: "default" is the one without a revision.
 
 Everything that still relies on it is listed and stands in the way: tags, namespaces, workloads, pods,
@@ -26,12 +27,23 @@ the objects that istioctl made for this revision, then what istiod made for itse
 never istio-cni, ztunnel or CRDs. What was removed serin rollback installs again as it was.
 
 With -f the revision is that of an IstioOperator file, the one without a name if it has none: never all that
-the file's owner has installed, as with istioctl.`,
+the file's owner has installed, as with istioctl.
+
+With --purge the whole mesh goes: gateway releases, tags, every webhook, the base chart, every control plane,
+whoever installed it. What relies on it is listed and does not stand in the way: its pods run on without a
+control plane, and their successors without a sidecar. CRDs, configuration, istio-cni and ztunnel stay. It is
+carried out only when the mesh's name has been typed, at the question or as --confirm NAME; -y is not enough.
+The mesh's name is that of the kubeconfig's context (in a cluster, the API server's address).`,
 		Example: `  serin uninstall --revision 1-27-0
   serin uninstall --revision default
-  serin uninstall -f operator.yaml`,
+  serin uninstall -f operator.yaml
+  serin uninstall --purge --dry-run
+  serin uninstall --purge --confirm prod-eu`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if p.all || p.name != "" {
+				return a.purge(c, args, f, p, rev != "" || len(files) > 0)
+			}
 			if rev == "" && len(files) > 0 {
 				doc, _, err := readOperator(c, files, nil, "")
 				if err != nil {
@@ -47,6 +59,8 @@ the file's owner has installed, as with istioctl.`,
 	}
 	c.Flags().StringVarP(&rev, "revision", "r", "", "Revision to remove; default is the one without a revision")
 	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "IstioOperator files, whose revision to remove")
+	c.Flags().BoolVar(&p.all, "purge", false, "Remove the whole mesh: every control plane, tag, webhook and gateway release; CRDs stay")
+	c.Flags().StringVar(&p.name, "confirm", "", "With --purge: the mesh's name, which is the kubeconfig's context")
 	f.add(c)
 	f.addDryRun(c)
 	c.Flags().BoolVar(&f.yes, "skip-confirmation", false, "The same as --yes")

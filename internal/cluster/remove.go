@@ -21,7 +21,7 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 	if err != nil {
 		return fmt.Errorf("removing revision %s: %w", st.From, err)
 	}
-	if refs := now.References(st.From); len(refs) > 0 {
+	if refs := now.References(st.From); len(refs) > 0 && !st.Purge {
 		return fmt.Errorf("removing revision %s: %w", st.From, refused("%s", relying(refs)))
 	}
 	old, ok := before.ControlPlane(st.From)
@@ -31,30 +31,36 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 	if !ok {
 		return fmt.Errorf("removing revision %s: %w", st.From, refused("there was none when the run began"))
 	}
-	if old.Owner.Kind == mesh.OwnerIstioctl {
-		err := w.keepListed(ctx, st.From)
-		if err == nil {
-			err = w.takeDownListed(ctx, st.From)
-		}
-		if err != nil {
-			return fmt.Errorf("removing revision %s: %w", st.From, err)
-		}
-		return nil
+	switch old.Owner.Kind {
+	case mesh.OwnerIstioctl:
+		err = w.removeListed(ctx, st.From)
+	case mesh.OwnerHelm:
+		err = w.removeRelease(ctx, st, old)
+	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail, mesh.OwnerNone:
+		err = refused("neither Helm nor istioctl owns it: remove it with the tool that installed it")
 	}
-	if old.Owner.Kind != mesh.OwnerHelm {
-		return fmt.Errorf("removing revision %s: %w", st.From, refused("neither Helm nor istioctl owns it: remove it with the tool that installed it"))
-	}
-	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
-	if err := w.onlyItsOwn(ctx, st.From, namespace, name); err != nil {
-		return fmt.Errorf("removing revision %s: %w", st.From, err)
-	}
-	if err := w.releases.Keep(ctx, namespace, name); err != nil {
-		return fmt.Errorf("removing revision %s: %w", st.From, err)
-	}
-	if err := w.takeDown(ctx, st.From, namespace, name); err != nil {
+	if err != nil {
 		return fmt.Errorf("removing revision %s: %w", st.From, err)
 	}
 	return nil
+}
+
+func (w *Writer) removeListed(ctx context.Context, rev string) error {
+	if err := w.keepListed(ctx, rev); err != nil {
+		return err
+	}
+	return w.takeDownListed(ctx, rev)
+}
+
+func (w *Writer) removeRelease(ctx context.Context, st plan.Step, old mesh.ControlPlane) error {
+	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
+	if err := w.onlyItsOwn(ctx, st, namespace, name); err != nil {
+		return err
+	}
+	if err := w.releases.Keep(ctx, namespace, name); err != nil {
+		return err //nolint:wrapcheck // the caller wraps it
+	}
+	return w.takeDown(ctx, st.From, namespace, name)
 }
 
 // reinstall is the way back: the release as it was, until it can inject. Its
@@ -65,16 +71,11 @@ func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapsh
 	if !ok || old.Owner.Kind != mesh.OwnerHelm && old.Owner.Kind != mesh.OwnerIstioctl {
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, refused("neither Helm nor istioctl owned it: install it again with the tool that made it"))
 	}
-	off := ""
-	tag, err := w.tagInjector(ctx, mesh.DefaultTag)
+	off, err := w.stoodInFor(ctx, st, before)
+	if err == nil {
+		err = w.bringBack(ctx, old, off)
+	}
 	if err != nil {
-		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
-	}
-	injector := mesh.RevisionInjector(st.From, w.namespace).Name
-	if tag != nil && st.From == mesh.DefaultRevision {
-		off = injector
-	}
-	if err := w.bringBack(ctx, old, off); err != nil {
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
 	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: old.Name}
@@ -84,10 +85,26 @@ func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapsh
 	if _, err := w.rolledOut(ctx, ref); err != nil {
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
-	if err := w.bundled(ctx, injector); err != nil {
+	if err := w.bundled(ctx, mesh.RevisionInjector(st.From, w.namespace).Name); err != nil {
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
 	return nil
+}
+
+// stoodInFor names the unrevisioned injector where a default tag stands in for it:
+// one that is there, or, of a whole mesh that comes back, one that follows.
+func (w *Writer) stoodInFor(ctx context.Context, st plan.Step, before mesh.Snapshot) (string, error) {
+	if st.From != mesh.DefaultRevision {
+		return "", nil
+	}
+	tag, err := w.tagInjector(ctx, mesh.DefaultTag)
+	if err != nil {
+		return "", err
+	}
+	if _, tagged := before.Tag(mesh.DefaultTag); tag != nil || st.Purge && tagged {
+		return mesh.RevisionInjector(st.From, w.namespace).Name, nil
+	}
+	return "", nil
 }
 
 // bringBack makes what was removed again, from what was kept of it.
@@ -113,7 +130,7 @@ func relying(refs []mesh.Object) string {
 
 // onlyItsOwn refuses to uninstall a release that holds more than one revision's
 // control plane (S-53): a gateway, a tag or the CRDs would go with it.
-func (w *Writer) onlyItsOwn(ctx context.Context, rev, namespace, name string) error {
+func (w *Writer) onlyItsOwn(ctx context.Context, st plan.Step, namespace, name string) error {
 	objects, err := w.releases.Objects(ctx, namespace, name)
 	if err != nil {
 		return fmt.Errorf("reading what release %s/%s holds: %w", namespace, name, err)
@@ -121,11 +138,11 @@ func (w *Writer) onlyItsOwn(ctx context.Context, rev, namespace, name string) er
 	for _, o := range objects {
 		what := fmt.Sprintf("release %s/%s also holds %s %s", namespace, name, strings.ToLower(o.Kind), o.Name)
 		switch {
-		case o.Note != "":
+		case o.Note != "" && !st.Purge:
 			return refused("%s, of tag %s: take the tag out of its values first", what, o.Note)
 		case o.Kind == "CustomResourceDefinition":
 			return refused("%s: it is no release of a control plane alone", what)
-		case slices.Contains([]string{"Deployment", "DaemonSet", "StatefulSet"}, o.Kind) && o.Name != mesh.IstiodName(rev):
+		case slices.Contains([]string{"Deployment", "DaemonSet", "StatefulSet"}, o.Kind) && o.Name != mesh.IstiodName(st.From):
 			return refused("%s: it is no release of a control plane alone", what)
 		}
 	}

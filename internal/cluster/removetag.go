@@ -21,11 +21,7 @@ func (w *Writer) removeTag(ctx context.Context, st plan.Step) error {
 }
 
 func (w *Writer) removeParts(ctx context.Context, st plan.Step) error {
-	if standsIn(st) {
-		if err := w.takeOver(ctx); err != nil {
-			return err
-		}
-	} else if err := w.unfollowed(ctx, st.Tag); err != nil {
+	if err := w.succeeded(ctx, st); err != nil {
 		return err
 	}
 	if err := w.dropTagInjector(ctx, st.Tag); err != nil {
@@ -48,6 +44,17 @@ func (w *Writer) removeParts(ctx context.Context, st plan.Step) error {
 		}
 	}
 	return nil
+}
+
+// succeeded makes sure that nobody is left without an injector.
+func (w *Writer) succeeded(ctx context.Context, st plan.Step) error {
+	switch {
+	case st.Purge: // every injector goes: whose pods are left without one has been listed
+		return nil
+	case standsIn(st):
+		return w.takeOver(ctx)
+	}
+	return w.unfollowed(ctx, st.Tag)
 }
 
 // standsIn says whether the tag stands in for the injector of a control plane

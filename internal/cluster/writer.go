@@ -97,6 +97,8 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.installChart(ctx, st)
 	case plan.RemoveChart:
 		return w.removeChart(ctx, st)
+	case plan.RemoveRest:
+		return w.removeRest(ctx)
 	}
 	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
@@ -132,6 +134,8 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 		return w.uninstallChart(ctx, st, before)
 	case plan.RemoveChart:
 		return w.restoreChart(ctx, st)
+	case plan.RemoveRest:
+		return w.restoreRest(ctx)
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }

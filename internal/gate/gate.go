@@ -25,6 +25,7 @@ const (
 	Served        Name = "served"         // the moved pods answered requests (S-11)
 	Requests      Name = "requests"       // serin's own probes through the mesh, against the time before the step
 	NothingRefers Name = "nothing-refers" // nothing relies on or names the revision that goes (S-54)
+	NothingLeft   Name = "nothing-left"   // no control plane, webhook or release of Istio is left
 	Approval      Name = "approval"       // a person said yes to this step
 	Git           Name = "git"            // what the step changes has come from Git (S-45); no step asks for it: a run that waits does
 )

@@ -249,6 +249,12 @@ func TestJudge(t *testing.T) {
 
 		{"S54 pods do", gate.NothingRefers, nil, gate.Shut, "3 still rely on old: namespace default, pod default/shop-0"},
 		{"S54 nothing", gate.NothingRefers, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Old = "gone" }, gate.Open, "gone"},
+		{"a mesh is left", gate.NothingLeft, nil, gate.Shut, "revision new"},
+		{"S53 CRDs may stay", gate.NothingLeft, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			s := &ev.Snapshot
+			s.ControlPlanes, s.Injectors, s.Validators, s.TagServices, s.CRDs = nil, nil, nil, nil, []mesh.CRD{{Name: "gateways.networking.istio.io"}}
+			s.Releases = []mesh.Release{{Namespace: "istio-system", Name: "istio-cni", Chart: "cni"}}
+		}, gate.Open, "is left"},
 		{"S47 nobody named", gate.NothingRefers, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Old = "" }, gate.Unknown, ""},
 
 		{"said yes", gate.Approval, nil, gate.Open, "erin"},
@@ -268,7 +274,7 @@ func TestJudge(t *testing.T) {
 
 func TestS47_noGateOpensWithoutEvidence(t *testing.T) {
 	for _, n := range []gate.Name{
-		gate.ControlPlane, gate.Injection, gate.Tags, gate.CRDs, gate.RolledOut, gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.Approval, "no-such-gate",
+		gate.ControlPlane, gate.Injection, gate.Tags, gate.CRDs, gate.RolledOut, gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.NothingLeft, gate.Approval, "no-such-gate",
 	} {
 		q, ev := moved()
 		ev.Missing[n] = "no permission"

@@ -33,6 +33,8 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = requests(ev.Requests)
 	case NothingRefers:
 		state, reason = nothingRefers(q, ev)
+	case NothingLeft:
+		state, reason = nothingLeft(ev.Snapshot)
 	case Approval:
 		state, reason = approval(q, ev)
 	case OldRevision, Git: // no step asks for them: Well answers the one, the run the other

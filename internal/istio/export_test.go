@@ -123,3 +123,6 @@ func WithoutPolicy(manifest string, failing ...string) (string, error) {
 	}
 	return out.String(), nil
 }
+
+// KeptCRDs is the manifest that is left to uninstall.
+func KeptCRDs(manifest string) (string, error) { return keptCRDs(manifest) }

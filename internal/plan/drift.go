@@ -182,7 +182,7 @@ func (d *drift) planned() []string {
 		switch st.Kind {
 		case MoveNamespace, RestoreLabels, FirstPods, Restart:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RemoveRest:
 		}
 	}
 	return sortedKeys(names)

@@ -68,7 +68,7 @@ func undoDefault(s *mesh.Snapshot, before mesh.Snapshot) {
 // simulateRemoveTag takes the tag's parts away; what stood in for the
 // unrevisioned injector hands over to it first.
 func simulateRemoveTag(s *mesh.Snapshot, st Step) {
-	if st.Tag == mesh.DefaultTag && st.From == mesh.DefaultRevision {
+	if st.Tag == mesh.DefaultTag && st.From == mesh.DefaultRevision && !st.Purge {
 		for i, in := range s.Injectors {
 			if in.Tag == "" && in.Revision == mesh.DefaultRevision && in.IsOff() {
 				s.Injectors[i].Webhooks = mesh.RevisionInjector(mesh.DefaultRevision, s.IstioNamespace).Webhooks

@@ -11,6 +11,10 @@ import (
 // opUninstall removes a revision, or a release of the base or a gateway chart.
 // Whatever still relies on it is listed, and stands in the way (S-53, S-54).
 func (b *builder) opUninstall(o Operation) {
+	if o.Purge {
+		b.opPurge()
+		return
+	}
 	switch o.Chart {
 	case "", "istiod":
 		b.uninstallRevision(o.Revision)
@@ -57,7 +61,16 @@ func (b *builder) uninstallRevision(rev string) {
 
 // judgeRemoval lists all that stands in the way of removing a control plane.
 func (b *builder) judgeRemoval(c mesh.ControlPlane) {
-	rev, object := c.Revision, "revision "+c.Revision
+	b.judgeOwner(c)
+	for _, ref := range b.s.References(c.Revision) {
+		b.find(codeReferenced, Mandatory, objectName(ref), ref.Note, b.remedyFor(ref, c.Revision))
+	}
+}
+
+// judgeOwner refuses a control plane that would come back, or of which it is not
+// known what belongs to it.
+func (b *builder) judgeOwner(c mesh.ControlPlane) {
+	object := "revision " + c.Revision
 	switch {
 	case c.Owner.Git():
 		b.find(codeGitOpsPlane, Mandatory, object, ownedBy(c.Owner)+", which would make it again", "take it out there; serin verify tells when nothing relies on it")
@@ -66,9 +79,6 @@ func (b *builder) judgeRemoval(c mesh.ControlPlane) {
 	}
 	if r, ok := b.s.Release(c.Owner); ok && r.Status != "deployed" {
 		b.find(codeRelease, Mandatory, "release "+r.Namespace+"/"+r.Name, "Helm says it is "+r.Status, "finish or roll back what was begun: helm -n "+r.Namespace+" history "+r.Name)
-	}
-	for _, ref := range b.s.References(rev) {
-		b.find(codeReferenced, Mandatory, objectName(ref), ref.Note, b.remedyFor(ref, rev))
 	}
 }
 

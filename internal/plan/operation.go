@@ -40,6 +40,7 @@ type Operation struct {
 	Chart       string   `json:"chart,omitempty"`       // install, uninstall: base, istiod, gateway
 	Name        string   `json:"name,omitempty"`        // of the base or gateway release
 	Namespace   string   `json:"namespace,omitempty"`   // of the gateway release
+	Purge       bool     `json:"purge,omitempty"`       // uninstall: everything
 	From        string   `json:"from,omitempty"`        // install istiod: the revision whose values are carried over
 }
 
@@ -47,6 +48,9 @@ type Operation struct {
 func (o Operation) String() string {
 	words := []string{strings.Replace(string(o.Verb), "-", " ", 1)}
 	words = append(words, o.Chart, o.Name)
+	if o.Purge {
+		words = append(words, "the whole mesh")
+	}
 	words = append(words, o.Tags...)
 	words = append(words, o.Workloads...)
 	if o.Verb == Move || o.Verb == Roll {

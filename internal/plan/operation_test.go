@@ -337,10 +337,14 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 			{Verb: plan.TagRemove, Tags: []string{"old"}},
 			{Verb: plan.Install, Chart: "gateway", Name: "edge", Namespace: "edge"},
 			{Verb: plan.Uninstall, Chart: "base"},
+			{Verb: plan.Uninstall, Purge: true},
 		} {
 			w := canary().Tag("old", "1-29-1").Namespace("edge")
 			if o.Chart == "base" {
 				w = meshtest.New().Base("1.29.1", "default").ControlPlane("default", "1.29.1")
+			}
+			if o.Purge {
+				w.Change(dangling)
 			}
 			r := op(o)
 			r.To = "1.29.1"

@@ -36,10 +36,11 @@ const (
 	RemoveTag    Kind = "remove-tag"    // injector, Service and validator of a tag
 	InstallChart Kind = "install-chart" // a release of the base or the gateway chart
 	RemoveChart  Kind = "remove-chart"  // such a release
+	RemoveRest   Kind = "remove-rest"   // of a mesh that goes as a whole: what no release, tag or control plane holds
 )
 
 // OperationKinds lists the kinds that only single operations use.
-func OperationKinds() []Kind { return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart} }
+func OperationKinds() []Kind { return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RemoveRest} }
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.
 func Kinds() []Kind {
@@ -71,6 +72,7 @@ type Step struct {
 	Injector  string             `json:"injector,omitempty"`  // SetTag: the name of its injector, where it is not the chart's
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
 	Git       mesh.Owner         `json:"git,omitzero"`        // the tool from whose Git it is changed: serin writes nothing of it, says what to commit, waits and proves (S-45)
+	Purge     bool               `json:"purge,omitempty"`     // RemoveTag, RemoveRevision: the whole mesh goes, whatever relies on it
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
 }
 

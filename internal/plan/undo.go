@@ -54,7 +54,7 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		undoPin(&out, st, before)
 	case UpgradeBase: // CRDs stay
 	case RemoveRevision:
-		undoRemoval(&out, st.From, before)
+		undoRemoval(&out, st, before)
 	case InstallRevision:
 		removeRevision(&out, st.To)
 	case MoveNamespace, RestoreLabels:
@@ -73,6 +73,8 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		}
 	case RemoveChart:
 		chartAsBefore(&out, *st.Release, before)
+	case RemoveRest:
+		undoRest(&out, before)
 	}
 	return out
 }
@@ -80,12 +82,17 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 // undoRemoval brings a revision back as the run found it, but for one thing: its
 // unrevisioned injector stays off as long as a tag stands in for it, or pods would
 // have two injectors (S-1).
-func undoRemoval(s *mesh.Snapshot, revision string, before mesh.Snapshot) {
+func undoRemoval(s *mesh.Snapshot, st Step, before mesh.Snapshot) {
+	revision := st.From
 	if _, there := s.ControlPlane(revision); there {
 		return
 	}
 	was := belonging(before, revision)
-	if _, pinned := s.Tag(mesh.DefaultTag); pinned && revision == mesh.DefaultRevision {
+	_, pinned := s.Tag(mesh.DefaultTag)
+	if _, was := before.Tag(mesh.DefaultTag); st.Purge && was {
+		pinned = true // the tag comes back after it
+	}
+	if pinned && revision == mesh.DefaultRevision {
 		for i := range was.Injectors {
 			was.Injectors[i] = was.Injectors[i].Off()
 		}

@@ -114,6 +114,8 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 		return "install chart"
 	case plan.RemoveChart:
 		return "uninstall chart"
+	case plan.RemoveRest:
+		return "remove the rest"
 	}
 	return string(s.Kind)
 }
@@ -177,6 +179,8 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for eac
 		return "requests fine"
 	case gate.NothingRefers:
 		return "nothing refers to it"
+	case gate.NothingLeft:
+		return "nothing is left"
 	case gate.Approval:
 		return "approval"
 	}
@@ -250,7 +254,7 @@ func minutes(pl plan.Plan) int {
 		switch s.Kind {
 		case plan.InstallRevision:
 			sum += 40 * time.Second
-		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart:
+		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
 			sum += 15 * time.Second
 		case plan.FirstPods, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace
