@@ -50,7 +50,7 @@ func Looking() []Rule {
 		{policy, []string{"poddisruptionbudgets"}, look()},
 		{coordination, []string{"leases"}, []string{"get"}},
 		{"*.istio.io", nil, []string{"get", "list"}},
-		{gatewayAPI, []string{"gateways"}, []string{"get", "list"}},
+		{gatewayAPI, []string{"gatewayclasses", "gateways"}, []string{"get", "list"}},
 		{"install.istio.io", []string{"istiooperators"}, []string{"get", "list"}},
 		{core, []string{"pods/portforward"}, []string{"create"}}, // istiod's sync status
 	}

@@ -37,6 +37,7 @@ const (
 	codeUnseen         = "SRN1322"
 	codeSetting        = "SRN1323"
 	codeNative         = "SRN1324"
+	codeGatewayUnsure  = "SRN1401"
 )
 
 // Doc is what a code means.

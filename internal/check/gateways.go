@@ -40,3 +40,14 @@ func bugs(s mesh.Snapshot, q Question) []Finding {
 	}
 	return out
 }
+
+// gatewaysUnsure asks what cannot be told of a gateway: serin does not guess.
+func gatewaysUnsure(s mesh.Snapshot, _ Question) []Finding {
+	var out []Finding
+	for _, g := range s.Gateways() {
+		for _, q := range g.Questions {
+			out = append(out, Finding{codeGatewayUnsure, Warning, "gateway " + g.Ref.String(), q, "serin gateway list -o yaml shows what is known of it"})
+		}
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -80,7 +81,11 @@ func (r *Reader) objects(ctx context.Context, crd *apiextensionsv1.CustomResourc
 	}
 	switch crd.Name {
 	case gatewayCRD:
-		return r.managedGateways(ctx, gvr, f, mu)
+		return r.gatewayAPIGateways(ctx, gvr, f, mu)
+	case "gateways.networking.istio.io":
+		if err := r.ownGateways(ctx, gvr, f, mu); err != nil {
+			return err
+		}
 	case "virtualservices.networking.istio.io":
 		if err := r.routes(ctx, gvr, f, mu); err != nil {
 			return err
@@ -129,47 +134,20 @@ func served(crd *apiextensionsv1.CustomResourceDefinition) string {
 	return first
 }
 
-// managedGateways are the Gateway API gateways for which istiod makes a
-// Deployment: of a class of Istio's, and not bound to an existing Service by a
-// host name (R§9.3).
-func (r *Reader) managedGateways(ctx context.Context, gvr schema.GroupVersionResource, f *facts, mu *sync.Mutex) error {
-	return each(ctx, "gateways.gateway.networking.k8s.io", metav1.ListOptions{}, r.Dynamic.Resource(gvr).List, func(l *unstructured.UnstructuredList) {
-		for _, g := range l.Items {
-			class, _, _ := unstructured.NestedString(g.Object, "spec", "gatewayClassName")
-			if !strings.HasPrefix(class, "istio") && !strings.Contains(class, "waypoint") || boundByName(g) {
-				continue
-			}
-			mu.Lock()
-			f.gateways = append(f.gateways, mesh.Object{
-				Kind: "Gateway", Namespace: g.GetNamespace(), Name: g.GetName(), Revision: g.GetLabels()[mesh.RevLabel], Note: "class " + class,
-			})
-			mu.Unlock()
-		}
-	})
-}
-
-func boundByName(g unstructured.Unstructured) bool {
-	addresses, _, _ := unstructured.NestedSlice(g.Object, "spec", "addresses")
-	for _, a := range addresses {
-		if m, ok := a.(map[string]any); ok && m["type"] == "Hostname" {
-			return true
-		}
-	}
-	return false
-}
-
-// routes notes the Services that VirtualServices of a gateway lead to.
+// routes notes the Services that VirtualServices lead to, of a gateway and of the mesh.
 func (r *Reader) routes(ctx context.Context, gvr schema.GroupVersionResource, f *facts, mu *sync.Mutex) error {
 	return each(ctx, "virtualservices.networking.istio.io", metav1.ListOptions{}, r.Dynamic.Resource(gvr).List, func(l *unstructured.UnstructuredList) {
 		for _, v := range l.Items {
 			gateways, _, _ := unstructured.NestedStringSlice(v.Object, "spec", "gateways")
-			if !throughGateway(gateways) {
-				continue
-			}
 			spec, _, _ := unstructured.NestedMap(v.Object, "spec")
 			mu.Lock()
 			for _, host := range destinations(spec) {
-				f.routed[serviceOf(host, v.GetNamespace())] = true
+				if throughGateway(gateways) {
+					f.routed[serviceOf(host, v.GetNamespace())] = true
+				}
+				if len(gateways) == 0 || slices.Contains(gateways, "mesh") {
+					f.fromMesh[serviceOf(host, v.GetNamespace())] = true
+				}
 			}
 			mu.Unlock()
 		}

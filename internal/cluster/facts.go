@@ -32,7 +32,9 @@ type facts struct {
 	records                               []record
 	crds                                  []mesh.CRD
 	pinned, gateways                      []mesh.Object
-	routed                                map[string]bool
+	routed, fromMesh                      map[string]bool
+	gatewayObjects                        []mesh.GatewayObject
+	scalers                               []mesh.Scaler
 	// what a survey goes on from
 	definitions   []string                               // names of all custom resource definitions
 	resources     map[string]schema.GroupVersionResource // of Istio's definitions: the version that is served
@@ -92,7 +94,7 @@ func (f *facts) settle(s *mesh.Snapshot) {
 		budgets[b.Namespace] = append(budgets[b.Namespace], b)
 	}
 	for _, w := range slices.Concat(f.deployments, f.statefulSets, f.daemonSets) {
-		if !withProxy[w.Ref] && !wouldInject(s, w) {
+		if !withProxy[w.Ref] && w.Proxy == nil && !wouldInject(s, w) {
 			continue
 		}
 		matters[w.Ref] = true

@@ -130,6 +130,10 @@ func TestObserve(t *testing.T) {
 			{Name: "workloadgroups.networking.istio.io", Established: true, StoredVersions: []string{"v1"}, ServedVersions: []string{"v1"}, Owner: helm("istio-base")},
 		},
 		RoutedServices: []string{"data/db", "shop/cart"},
+		Edge: mesh.Edge{Gateways: []mesh.GatewayObject{
+			{Namespace: "shop", Name: "manual", Class: "istio", Controller: mesh.ControllerGateway, Bound: []string{"x"}},
+			{Namespace: "shop", Name: "public", Class: "istio", Controller: mesh.ControllerGateway, Managed: true, Revision: "prod"},
+		}},
 	}
 	for i := range s.Unsupported {
 		if s.Unsupported[i].Note == "" {

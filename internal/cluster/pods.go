@@ -63,6 +63,7 @@ func podOf(p *corev1.Pod) podFact {
 			f.Ready = c.Status == corev1.ConditionTrue
 		}
 	}
+	f.Held = held(p)
 	c := proxyOf(p.Spec)
 	f.alpha = alphaOf(p.Annotations, c != nil)
 	// ztunnel's container has the name too; it is no sidecar and has no revision to move (R§10).

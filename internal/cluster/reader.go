@@ -40,11 +40,11 @@ func (r *Reader) Observe(ctx context.Context) (mesh.Snapshot, error) {
 
 // observe also returns the facts that a survey goes on from.
 func (r *Reader) observe(ctx context.Context) (mesh.Snapshot, *facts, error) {
-	raw := &facts{routed: map[string]bool{}}
+	raw := &facts{routed: map[string]bool{}, fromMesh: map[string]bool{}}
 	g, ctx2 := errgroup.WithContext(ctx)
 	for _, read := range []func(context.Context, *facts) error{
 		r.version, r.injectors, r.validators, r.services, r.deployments, r.statefulSets, r.daemonSets, r.namespaces,
-		r.replicaSets, r.budgets, r.pods, r.releaseNames, r.custom, r.remoteSecrets,
+		r.replicaSets, r.budgets, r.scalers, r.pods, r.releaseNames, r.custom, r.remoteSecrets,
 	} {
 		g.Go(func() error { return read(ctx2, raw) })
 	}
@@ -57,5 +57,6 @@ func (r *Reader) observe(ctx context.Context) (mesh.Snapshot, *facts, error) {
 		return mesh.Snapshot{}, nil, fmt.Errorf("observing the mesh: %w", err)
 	}
 	s.Releases = rels
+	s.Edge = raw.edgeOf(&s)
 	return s, raw, nil
 }

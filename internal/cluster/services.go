@@ -15,14 +15,16 @@ import (
 type service struct {
 	namespace, name string
 	selector        map[string]string
+	full            mesh.Service
 }
 
 func (r *Reader) services(ctx context.Context, f *facts) error {
 	f.services, f.annotated = map[string][]service{}, annotations{}
 	return each(ctx, "services", metav1.ListOptions{}, r.Kube.CoreV1().Services("").List, func(l *corev1.ServiceList) {
-		for _, s := range l.Items {
+		for i := range l.Items {
+			s := &l.Items[i]
 			if len(s.Spec.Selector) > 0 {
-				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector})
+				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector, serviceFacts(s)})
 			}
 			f.annotated.note("service "+s.Namespace+"/"+s.Name, s.Annotations)
 			if s.Namespace != r.namespace {

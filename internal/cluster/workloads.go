@@ -132,7 +132,7 @@ func daemonSetOf(d *appsv1.DaemonSet) set {
 func workloadOf(kind mesh.WorkloadKind, o metav1.Object, t corev1.PodTemplateSpec) mesh.Workload {
 	w := mesh.Workload{
 		Ref:            mesh.Ref{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()},
-		TemplateLabels: t.Labels, HostNetwork: t.Spec.HostNetwork, Owner: ownerOf(o),
+		TemplateLabels: t.Labels, HostNetwork: t.Spec.HostNetwork, Owner: ownerOf(o), Proxy: templateProxy(t.Spec), Gated: gated(t.Spec),
 	}
 	for k, v := range t.Annotations {
 		if strings.Contains(k, "istio.io/") {

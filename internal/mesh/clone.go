@@ -25,6 +25,7 @@ func (s Snapshot) Clone() Snapshot {
 		return d
 	})
 	c.RoutedServices = slices.Clone(s.RoutedServices)
+	c.Edge = s.Edge.clone()
 	c.Survey = s.Survey.clone()
 	return c
 }
@@ -53,6 +54,10 @@ func (w Workload) clone() Workload {
 	if w.Budget != nil {
 		b := *w.Budget
 		w.Budget = &b
+	}
+	if w.Proxy != nil {
+		p := *w.Proxy
+		w.Proxy = &p
 	}
 	return w
 }

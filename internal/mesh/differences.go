@@ -62,6 +62,9 @@ func (s Snapshot) lasting() map[string]string {
 	for _, o := range slices.Concat(s.PinnedObjects, s.ManagedGateways) {
 		put(m, "object "+o.Kind+" "+o.Namespace+"/"+o.Name, o)
 	}
+	for _, v := range s.Edge.Services {
+		put(m, "service "+v.Namespace+"/"+v.Name, v)
+	}
 	for _, c := range s.Singletons {
 		put(m, "singleton "+c.Name, c)
 	}

@@ -1,5 +1,10 @@
 package mesh
 
+import (
+	"slices"
+	"strings"
+)
+
 // DefaultRevision is the name Istio gives to a control plane that was installed
 // without a revision. Its objects carry no suffix (R§3.1).
 const DefaultRevision = "default"
@@ -36,6 +41,7 @@ type Snapshot struct {
 	Unsupported       []Object       `json:"unsupported,omitempty"`     // shapes serin refuses to run blind (S-19), Note says why
 	CRDs              []CRD          `json:"crds,omitempty"`            // of the istio.io groups
 	RoutedServices    []string       `json:"routedServices,omitempty"`  // namespace/name that a gateway-bound VirtualService routes to
+	Edge              Edge           `json:"edge,omitzero"`             // gateways' Services, Gateways and scalers
 	Survey            *Survey        `json:"survey,omitempty"`          // what only checks look at; nil where nobody looked
 }
 
@@ -176,11 +182,15 @@ type Workload struct {
 	HostNetwork         bool              `json:"hostNetwork,omitempty"`         // never injected (R§1.3)
 	Budget              *Budget           `json:"budget,omitempty"`              // the PodDisruptionBudget that selects its pods
 	Services            []string          `json:"services,omitempty"`            // namespace/name of Services that select its pods
+	Proxy               *TemplateProxy    `json:"proxy,omitempty"`               // the proxy that its template brings along, as gateways' do
+	Gated               bool              `json:"gated,omitempty"`               // its pods have the readiness gate serin.dev/proven (S-29)
 	Owner               Owner             `json:"owner"`
 }
 
 // Gateway says whether the workload is an injected gateway, not an application with a sidecar.
-func (w Workload) Gateway() bool { return w.TemplateAnnotations[TemplatesAnnotation] == "gateway" }
+func (w Workload) Gateway() bool {
+	return slices.Contains(strings.Split(w.TemplateAnnotations[TemplatesAnnotation], ","), "gateway")
+}
 
 // Budget is a PodDisruptionBudget.
 type Budget struct {
@@ -197,6 +207,7 @@ type Pod struct {
 	Revision  string            `json:"revision,omitempty"` // annotation istio.io/rev: who injected it; empty if nobody did
 	Version   string            `json:"version,omitempty"`  // tag of the proxy's image
 	Ready     bool              `json:"ready"`
+	Held      bool              `json:"held,omitempty"`    // its containers are ready, its readiness gate serin.dev/proven is not open
 	Leaving   bool              `json:"leaving,omitempty"` // it is being deleted
 }
 

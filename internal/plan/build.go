@@ -47,6 +47,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 	if !b.blocked() && !b.atTarget && len(b.from) > 0 {
 		p.Counts = b.count()
 		b.write()
+		b.judgeProgrammed()
 		p.Steps = b.steps
 		if len(b.steps) == 0 {
 			p.Steps = []Step{}

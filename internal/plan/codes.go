@@ -57,6 +57,10 @@ const (
 	codeWave          = "SRN1061" // a wave that names nothing
 	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)
+
+	codeProgrammed      = "SRN1402" // a Gateway that nobody, or two revisions, would program (R§4)
+	codeRenderedGateway = "SRN1403" // a gateway whose image is in its template (S-33)
+	codeGatewayDips     = "SRN1404" // a gateway's restart that would leave fewer pods ready than before
 )
 
 func (b *builder) find(code string, sev Severity, object, reason, remedy string) {

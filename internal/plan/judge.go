@@ -24,6 +24,7 @@ func (b *builder) judge() {
 	b.judgeTags()
 	b.judgeNamespaces()
 	b.judgeShapes()
+	b.judgeGateways()
 	b.judgeWorkloads()
 	b.judgeObjects()
 	b.judgeRequest()

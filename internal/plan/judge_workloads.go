@@ -83,6 +83,9 @@ func notRestartable(w mesh.Workload) string {
 
 // judgePods compares where pods are with where their labels lead.
 func (b *builder) judgePods(w mesh.Workload) {
+	if w.Rendered() {
+		return // nobody injects them: their Gateway's or their owner's affair
+	}
 	i := b.s.InjectionOf(w)
 	object := "workload " + w.String()
 	if i.Conflict {
@@ -90,22 +93,23 @@ func (b *builder) judgePods(w mesh.Workload) {
 		return
 	}
 	for _, p := range b.pods[w.Ref] {
-		if p.Leaving || p.Revision == i.Revision {
-			continue
+		if !p.Leaving && p.Revision != i.Revision && (b.concerned(p.Revision) || b.concerned(i.Revision)) { // or a bystander's affair
+			b.judgePod(object, p, i)
 		}
-		if !b.concerned(p.Revision) && !b.concerned(i.Revision) {
-			continue // a bystander's affair
-		}
-		switch {
-		case p.Revision == "":
-			b.find(codeUnexpected, Overridable, object, "it has pods without a proxy, and its next pods would get one, of "+i.String(), "restart it before the upgrade")
-		case !b.s.Serves(p.Revision):
-			b.find(codeUnexpected, Overridable, object, "it has pods on revision "+p.Revision+", which has no ready control plane", "restart it before the upgrade")
-		case i.Revision == b.to && b.leaves(p.Revision):
-			// what is left of an upgrade begun by hand: it is restarted
-		default:
-			b.find(codeUnexpected, Overridable, object, "it has pods on revision "+p.Revision+", and its next pods would be on "+i.String(), "mend its labels, or restart it before the upgrade")
-		}
+	}
+}
+
+// judgePod is about a pod that is not where its labels lead.
+func (b *builder) judgePod(object string, p mesh.Pod, i mesh.Injection) {
+	switch {
+	case p.Revision == "":
+		b.find(codeUnexpected, Overridable, object, "it has pods without a proxy, and its next pods would get one, of "+i.String(), "restart it before the upgrade")
+	case !b.s.Serves(p.Revision):
+		b.find(codeUnexpected, Overridable, object, "it has pods on revision "+p.Revision+", which has no ready control plane", "restart it before the upgrade")
+	case i.Revision == b.to && b.leaves(p.Revision):
+		// what is left of an upgrade begun by hand: it is restarted
+	default:
+		b.find(codeUnexpected, Overridable, object, "it has pods on revision "+p.Revision+", and its next pods would be on "+i.String(), "mend its labels, or restart it before the upgrade")
 	}
 }
 

@@ -106,6 +106,7 @@ func operate(s mesh.Snapshot, r Request) Plan {
 	default:
 		b.find(codeNotPlanned, Mandatory, "request", "there is no operation "+string(o.Verb), "serin help")
 	}
+	b.judgeProgrammed()
 	b.ignore()
 	p.Findings = check.Sorted(b.findings)
 	if !blocking(p.Findings) {

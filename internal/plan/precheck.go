@@ -114,6 +114,7 @@ func (b *builder) judgeAsIs() {
 	b.judgeTags()
 	b.judgeNamespaces()
 	b.judgeShapes()
+	b.judgeGateways()
 	b.judgeWorkloads()
 	b.judgeObjects()
 }

@@ -16,12 +16,25 @@ func (w *World) Deployment(ns, name string, opts ...Option) *World {
 
 // Gateway adds a Deployment as the gateway chart renders it: injected by its own label.
 func (w *World) Gateway(ns, name string, opts ...Option) *World {
-	gw := func(_ *World, wl *mesh.Workload) {
+	gw := func(w *World, wl *mesh.Workload) {
 		wl.TemplateLabels[mesh.InjectLabel] = "true"
 		wl.TemplateAnnotations = map[string]string{mesh.TemplatesAnnotation: "gateway"}
 		wl.Services = []string{ns + "/" + name}
+		wl.Proxy = &mesh.TemplateProxy{Image: "auto", Alone: true}
+		w.edge(ns, name)
 	}
 	return w.Workload(mesh.KindDeployment, ns, name, slices.Insert(opts, 0, Option(gw))...)
+}
+
+// edge adds the Service of a gateway, and a Gateway that it serves.
+func (w *World) edge(ns, name string) {
+	w.s.Edge.Services = append(w.s.Edge.Services, mesh.Service{
+		Namespace: ns, Name: name, UID: "uid-" + name, Type: "LoadBalancer", Addresses: []string{"192.0.2.1"},
+		Ports: []mesh.ServicePort{{Name: "http2", Port: 80, NodePort: 30080, Target: "80"}}, Selector: map[string]string{"app": name}, Owner: none(),
+	})
+	w.s.Edge.Gateways = append(w.s.Edge.Gateways, mesh.GatewayObject{
+		Namespace: ns, Name: name, Selector: map[string]string{"app": name}, Listeners: []mesh.Listener{{Name: "http", Port: 80, Protocol: "HTTP", Hosts: []string{"*"}}},
+	})
 }
 
 // Workload adds a workload of any kind.
