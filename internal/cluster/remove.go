@@ -36,7 +36,7 @@ func (w *Writer) remove(ctx context.Context, st plan.Step, before mesh.Snapshot)
 		err = w.removeListed(ctx, st.From)
 	case mesh.OwnerHelm:
 		err = w.removeRelease(ctx, st, old)
-	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail, mesh.OwnerNone:
+	case mesh.OwnerArgoCD, mesh.OwnerFlux, mesh.OwnerSail, mesh.OwnerTerraform, mesh.OwnerGit, mesh.OwnerNone:
 		err = refused("neither Helm nor istioctl owns it: remove it with the tool that installed it")
 	}
 	if err != nil {

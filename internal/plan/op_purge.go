@@ -45,7 +45,7 @@ func (b *builder) opPurge() {
 		b.from = append(b.from, c.Revision)
 		b.add(Step{
 			Kind: RemoveRevision, Target: c.Revision, From: c.Revision, Version: c.Version, Namespace: c.Namespace, Purge: true,
-			Why: "its webhooks first, then what installed it, then what istiod made for itself", Undo: removal(c),
+			Why: "its webhooks first, then what installed it, then what istiod made for itself", Undo: removal(c, mesh.Owner{}),
 		})
 	}
 	b.steps[0].Needs = append(b.steps[0].Needs, gate.Approval)
@@ -75,7 +75,7 @@ func (b *builder) judgePurge() {
 		b.judgeOwner(c)
 	}
 	for _, t := range b.s.Tags() {
-		if gitOps(t.Owner) {
+		if t.Owner.Git() {
 			b.find(codeGitOpsTag, Mandatory, "tag "+t.Name, ownedBy(t.Owner)+", which would make it again", "take it out there first")
 		}
 	}
@@ -159,6 +159,36 @@ func undoRest(s *mesh.Snapshot, before mesh.Snapshot) {
 	}
 	sortInjectors(s)
 	sortValidators(s)
+}
+
+// restLeft says which of it is still there.
+func restLeft(s mesh.Snapshot) []string {
+	rest := restOf(s)
+	var out []string
+	for _, i := range rest.Injectors {
+		out = append(out, "injector "+i.Name+" is there")
+	}
+	for _, v := range rest.Validators {
+		out = append(out, "validator "+v.Name+" is there")
+	}
+	return out
+}
+
+// restNotBack says which of it, as it was before, is not there again.
+func restNotBack(s, before mesh.Snapshot) []string {
+	rest := restOf(before)
+	var out []string
+	for _, i := range rest.Injectors {
+		if !slices.ContainsFunc(s.Injectors, func(o mesh.Injector) bool { return o.Name == i.Name }) {
+			out = append(out, "injector "+i.Name+" is not there")
+		}
+	}
+	for _, v := range rest.Validators {
+		if !slices.ContainsFunc(s.Validators, func(o mesh.Validator) bool { return o.Name == v.Name }) {
+			out = append(out, "validator "+v.Name+" is not there")
+		}
+	}
+	return out
 }
 
 // restOf are the webhooks that go with no tag, release or control plane: those of

@@ -46,6 +46,8 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 		if _, ok := s.Release(ownerOf(*st.Release)); ok {
 			return []string{"release " + st.Target + " is there"}
 		}
+	case RemoveRest:
+		return restLeft(s)
 	}
 	return nil
 }
@@ -83,6 +85,8 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		}
 	case RemoveChart:
 		return Missing(s, Step{Kind: InstallChart, Release: st.Release, Target: st.Target})
+	case RemoveRest:
+		return restNotBack(s, before)
 	case UpgradeBase: // CRDs stay
 	}
 	return nil
@@ -232,9 +236,9 @@ func baseNotAt(s mesh.Snapshot, st Step) []string {
 	case len(s.CRDs) == 0:
 		return []string{"there is no definition of Istio's"}
 	case len(older) > 0:
-		return []string{fmt.Sprintf("%s of an older release than %s: %s", count(len(older), "CRD"), st.Version, named(older))}
+		return []string{fmt.Sprintf("%s of an older release than %s: %s", mesh.Count(len(older), "CRD"), st.Version, named(older))}
 	case len(silent) > 0:
-		return []string{fmt.Sprintf("%s without the label helm.sh/chart, which would say the release: %s", count(len(silent), "CRD"), named(silent))}
+		return []string{fmt.Sprintf("%s without the label helm.sh/chart, which would say the release: %s", mesh.Count(len(silent), "CRD"), named(silent))}
 	}
 	return nil
 }
@@ -309,7 +313,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Restart, SetTag, RemoveTag, InstallChart, RemoveChart:
+	case FirstPods, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RemoveRest:
 	}
 	return st.Target
 }
