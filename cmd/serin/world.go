@@ -18,6 +18,7 @@ import (
 	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/istiod"
 	"github.com/serin-mesh/serin/internal/journal"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -30,7 +31,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Drivers: drivers, Manifest: manifest, Carried: carried, CreateNamespaces: createNamespaces, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers, Manifest: manifest, Carried: carried, CreateNamespaces: createNamespaces, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -102,6 +103,18 @@ func gathered[T any](t cli.Target, ask func(*evidence.Gatherer) (T, error)) (T, 
 	}
 	defer g.Close()
 	return ask(g)
+}
+
+func asker(t cli.Target) (cli.Asker, error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, err
+	}
+	c, err := cluster.NewClients(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return istiod.New(istiod.Config{Client: c.Kube, Dynamic: c.Dynamic, Forward: evidence.NewForwarder(cfg), Namespace: t.IstioNamespace}), nil
 }
 
 // drivers starts the prober, if the plan has one, and what carries out deeds.

@@ -73,6 +73,14 @@ func Surveying() []Rule {
 	}
 }
 
+// Proving is what diff and prove ask besides; nothing is made.
+func Proving() []Rule {
+	return []Rule{
+		{core, []string{"serviceaccounts/token"}, []string{"create"}}, // for istiod's secure port, where the plain one is shut
+		{core, []string{"pods"}, []string{"create"}},                  // dry runs only
+	}
+}
+
 // Driving is what any run needs besides: its journal, its Lease, and evidence.
 func Driving() []Rule {
 	return []Rule{
@@ -143,7 +151,7 @@ func Needs(p plan.Plan) []Rule {
 
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
-	all := slices.Concat(Looking(), Surveying(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
+	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
 	for _, k := range plan.Kinds() {
 		all = append(all, Doing(k)...)
 	}

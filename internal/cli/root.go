@@ -66,7 +66,7 @@ func (a *app) root(program string) *cobra.Command {
 		a.status(), a.snapshot(), a.precheck(), a.plan(), a.apply(),
 		a.pause(), a.resume(), a.approve(), a.abort(), a.rollback(),
 		a.tag(), a.gateway(), a.move(), a.restart(), a.install(), a.uninstall(),
-		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(),
+		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(), a.diff(),
 		a.rbac(), a.version(), exitCodes(),
 	)
 	return root
@@ -79,8 +79,9 @@ func exitCodes() *cobra.Command {
 		Long: `  0  done
   1  error, wrong usage
   2  plan --detailed-exitcode: there is something to do
-  3  refused: a finding stands in the way, the plan was edited or no longer fits, another run is open
-  4  held: a person must decide, or approve
+  3  refused: a finding stands in the way, the plan was edited or no longer fits, another run is open;
+     diff: a difference is dangerous
+  4  held: a person must decide, or approve; diff: a difference is unexplained, or a workload could not be asked
   5  rolled back`,
 	}
 }

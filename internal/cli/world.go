@@ -10,6 +10,7 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
+	"github.com/serin-mesh/serin/internal/shadow"
 	"github.com/serin-mesh/serin/internal/xds"
 )
 
@@ -33,8 +34,10 @@ type World struct {
 	// Connections is the same for people: all of it, and those that did not answer.
 	Connections func(context.Context, Target) ([]xds.Answer, error)
 	// Admin asks the Envoy of a pod for a path of its admin port.
-	Admin    func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
-	Lacks    func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
+	Admin func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
+	Lacks func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
+	// Asker asks the istiods what they would do.
+	Asker    func(Target) (Asker, error)
 	Drivers  func(context.Context, Target, plan.Plan) (Drivers, error)
 	Manifest func(context.Context, Target, Rendering) ([]byte, error) // as YAML
 	// Carried is the release that a step would install, secrets masked.
@@ -45,6 +48,12 @@ type World struct {
 	Wait    func(context.Context, time.Duration) error // nil once the time has passed
 	Who     func() string                              // who types, for the record
 	Version string                                     // serin's own
+}
+
+// Asker asks the istiods what they would do; nothing is done.
+type Asker interface {
+	// Configs is, of each workload, what its proxy is given now and what it would be.
+	Configs(context.Context, shadow.Question) ([]shadow.Subject, error)
 }
 
 // Endpoint is a port of a pod.

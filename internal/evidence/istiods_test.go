@@ -185,6 +185,18 @@ func TestIstioctlIsNoProxy(t *testing.T) {
 	}
 }
 
+// S-10: a shadow asks in the name of a pod that is elsewhere. It is nobody's proxy.
+func TestAShadowIsNoProxy(t *testing.T) {
+	w := newWorld(istiod("istiod-7c", "", corev1.PodRunning))
+	w.listen(t, oldIstiod, says(`[
+		{"proxy":"cart-1.shop","resources":{"type.googleapis.com/serin.dev.Shadow":{},"type.googleapis.com/envoy.config.cluster.v3.Cluster":{"sent":"1"}}},
+		{"proxy":"cart-2.shop","resources":{"type.googleapis.com/envoy.config.cluster.v3.Cluster":{"sent":"1","acked":"1"}}}]`))
+	got, err := w.gatherer().Proxies(t.Context())
+	if err != nil || len(got) != 1 || got[0].Name != "cart-2" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
 func TestVersions(t *testing.T) {
 	w := twoRevisions()
 	var asked atomic.Value

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/shadow"
 	"github.com/serin-mesh/serin/internal/xds"
 )
 
@@ -91,7 +92,7 @@ func readSyncz(body io.Reader, each func(namespace, name string, s syncStatus)) 
 		if err := dec.Decode(&s); err != nil {
 			return fmt.Errorf("reading proxy %d: %w", read+1, err)
 		}
-		if s.debugger() {
+		if s.debugger() || s.shadow() {
 			continue
 		}
 		name, namespace, ok := cutLast(s.Proxy)
@@ -128,6 +129,13 @@ func (s syncStatus) debugger() bool {
 		}
 	}
 	return len(s.Resources) > 0
+}
+
+// shadow says whether the connection is a question of serin's own, in the name of
+// a proxy that is elsewhere (S-10).
+func (s syncStatus) shadow() bool {
+	_, is := s.Resources[shadow.Mark]
+	return is
 }
 
 func (s syncStatus) version() string { return cmp.Or(s.IstioVersion, s.ProxyVersion) }

@@ -17,6 +17,7 @@ const (
 	Wide Format = "wide"
 	JSON Format = "json"
 	YAML Format = "yaml"
+	HTML Format = "html" // a page that stands alone
 )
 
 // Encode writes the value as JSON or YAML. Both come from the value's JSON tags,
@@ -32,7 +33,7 @@ func Encode(w io.Writer, f Format, v any) error {
 		b = append(b, '\n')
 	case YAML:
 		b, err = yaml.Marshal(v)
-	case Text, Wide:
+	case Text, Wide, HTML:
 		return fmt.Errorf("writing as %s: it is not an encoding", f)
 	default:
 		return fmt.Errorf("writing as %q: known are json and yaml", f)

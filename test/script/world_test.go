@@ -21,6 +21,7 @@ import (
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/shadow"
 	"github.com/serin-mesh/serin/internal/xds"
 )
 
@@ -37,6 +38,7 @@ import (
 //	silent      the istiod, by its revision, that does not answer
 //	lost        the pod that no istiod knows
 //	refuses     the pod that has refused its routes
+//	given       what the revisions give each workload, as subjects of a comparison
 //	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
@@ -59,6 +61,7 @@ func fakeWorld() cli.World {
 			return w.connections(s), err
 		},
 		Admin:    w.admin,
+		Asker:    func(cli.Target) (cli.Asker, error) { return w, nil },
 		Workload: w.workload,
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
 			began := len(w.read("clock"))
@@ -143,6 +146,24 @@ func (w world) carried(_ cli.Target, p plan.Plan, st plan.Step, before mesh.Snap
 	maps.Copy(values, p.Request.Values)
 	values["revision"] = st.To
 	return mesh.Release{Name: mesh.IstiodName(st.To), Namespace: before.IstioNamespace, Chart: "istiod", Version: st.Version, Values: values}, nil
+}
+
+// Configs are what a script says that each workload is given, on either side.
+func (w world) Configs(_ context.Context, q shadow.Question) ([]shadow.Subject, error) {
+	var given shadow.Subject
+	if err := yaml.Unmarshal([]byte(w.read("given")), &given); err != nil {
+		return nil, err
+	}
+	var out []shadow.Subject
+	for _, ref := range q.Workloads {
+		s := given
+		s.Workload = ref.String()
+		if w.read("lost") != "" && strings.HasPrefix(w.read("lost"), ref.Name) {
+			s = shadow.Subject{Workload: ref.String(), Failed: "no istiod has its proxy on revision " + q.Old.Revision}
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // workload is one that is not in the mesh: a script writes it to the file "outside".

@@ -1,0 +1,249 @@
+package shadow_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/serin-mesh/serin/internal/shadow"
+)
+
+func sides() shadow.Sides {
+	return shadow.Sides{Old: shadow.Side{Revision: "default", Version: "1.27.0"}, New: shadow.Side{Revision: "1-29-1", Version: "1.29.1"}}
+}
+
+// read is a document as it was written down.
+func read(t *testing.T, text string) any {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return v
+}
+
+// one compares one resource; an empty text is none.
+func one(t *testing.T, kind shadow.Kind, name, from, to string) shadow.Report {
+	t.Helper()
+	config := func(text string) shadow.Config {
+		if text == "" {
+			return shadow.Config{}
+		}
+		return shadow.Config{kind: {name: read(t, text)}}
+	}
+	return shadow.Compare([]shadow.Subject{{Workload: "shop/cart", Old: config(from), New: config(to)}}, sides(), []string{"istiod.istio-system.svc", "istiod-1-29-1.istio-system.svc"})
+}
+
+func TestCompare_classes(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		kind     shadow.Kind
+		resource string
+		from, to string
+		want     shadow.Class // empty: no difference
+		why      string
+		path     string
+	}{
+		{"a cluster gone", shadow.Clusters, "outbound|80||a", `{}`, "", shadow.Dangerous, "a cluster is gone", ""},
+		{"a cluster more", shadow.Clusters, "outbound|80||a", "", `{"transportSocketMatches":[]}`, shadow.Unexplained, "", ""},
+		{"a listener gone", shadow.Listeners, "l", `{}`, "", shadow.Dangerous, "a listener is gone", ""},
+		{"a route table gone", shadow.Routes, "80", `{"virtualHosts":[]}`, "", shadow.Dangerous, "a route table is gone", ""},
+		{"a filter's configuration gone", shadow.Extensions, "w", `{}`, "", shadow.Dangerous, "the configuration of a filter is gone", ""},
+		{
+			"a host gone", shadow.Routes, "80", `{"virtualHosts":[{"name":"a:80"},{"name":"b:80"}]}`, `{"virtualHosts":[{"name":"b:80"}]}`,
+			shadow.Dangerous, "a host is gone", "virtualHosts[]",
+		},
+		{
+			"a domain gone", shadow.Routes, "80", `{"virtualHosts":[{"name":"a","domains":["a","a.shop"]}]}`, `{"virtualHosts":[{"name":"a","domains":["a"]}]}`,
+			shadow.Dangerous, "a host is gone", "virtualHosts[].domains[]",
+		},
+		{
+			"the hosts in another order", shadow.Routes, "80", `{"virtualHosts":[{"name":"a","domains":["x","y"]},{"name":"b"}]}`,
+			`{"virtualHosts":[{"name":"b"},{"name":"a","domains":["y","x"]}]}`, "", "", "",
+		},
+		{
+			"a route gone", shadow.Routes, "80", `{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/x"}},{"match":{"prefix":"/"}}]}]}`,
+			`{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/"}}]}]}`, shadow.Dangerous, "a route is gone", "virtualHosts[].routes[]",
+		},
+		{
+			"the routes in another order", shadow.Routes, "80", `{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/x"}},{"match":{"prefix":"/"}}]}]}`,
+			`{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/"}},{"match":{"prefix":"/x"}}]}]}`, shadow.Unexplained, "", "virtualHosts[].routes",
+		},
+		{
+			"a route that leads elsewhere", shadow.Routes, "80", `{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/"},"route":{"cluster":"x"}}]}]}`,
+			`{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/"},"route":{"cluster":"y"}}]}]}`, shadow.Unexplained, "", "virtualHosts[].routes[].route.cluster",
+		},
+		{
+			"a route without its authorization", shadow.Routes, "80",
+			`{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/"},"typedPerFilterConfig":{"envoy.filters.http.rbac":{}}}]}]}`,
+			`{"virtualHosts":[{"name":"a","routes":[{"match":{"prefix":"/"}}]}]}`, shadow.Dangerous, "an authorization rule changes", "virtualHosts[].routes[].typedPerFilterConfig",
+		},
+		{
+			"a filter gone", shadow.Listeners, "l", `{"filterChains":[{"name":"c","filters":[{"name":"hcm","typedConfig":{"httpFilters":[{"name":"lua"},{"name":"router"}]}}]}]}`,
+			`{"filterChains":[{"name":"c","filters":[{"name":"hcm","typedConfig":{"httpFilters":[{"name":"router"}]}}]}]}`,
+			shadow.Dangerous, "a filter is gone", "filterChains[].filters[hcm].typedConfig.httpFilters[lua]",
+		},
+		{
+			"a filter chain gone", shadow.Listeners, "l", `{"filterChains":[{"name":"c"},{"name":"d"}]}`, `{"filterChains":[{"name":"c"}]}`,
+			shadow.Dangerous, "a filter chain is gone", "filterChains[]",
+		},
+		{
+			"an authorization rule", shadow.Listeners, "l",
+			`{"filterChains":[{"name":"c","filters":[{"name":"envoy.filters.network.rbac","typedConfig":{"rules":{"action":"DENY"}}}]}]}`,
+			`{"filterChains":[{"name":"c","filters":[{"name":"envoy.filters.network.rbac","typedConfig":{"rules":{"action":"ALLOW"}}}]}]}`,
+			shadow.Dangerous, "an authorization rule changes", "filterChains[].filters[envoy.filters.network.rbac].typedConfig.rules.action",
+		},
+		{
+			"mTLS off", shadow.Clusters, "outbound|80||a", `{"transportSocketMatches":[{"name":"tlsMode-istio"}]}`, `{}`,
+			shadow.Dangerous, "the mTLS mode changes", "transportSocketMatches",
+		},
+		{
+			"plain text let in", shadow.Listeners, "l", `{"filterChains":[{"name":"c","filterChainMatch":{"transportProtocol":"tls"}}]}`,
+			`{"filterChains":[{"name":"c","filterChainMatch":{"transportProtocol":"raw_buffer"}}]}`, shadow.Dangerous, "what a filter chain accepts changes", "filterChains[].filterChainMatch.transportProtocol",
+		},
+		{
+			"another certificate", shadow.Clusters, "outbound|443||a", `{"x":{"validationContext":{"trustedCa":"a"}}}`,
+			`{"x":{"validationContext":{"trustedCa":"b"}}}`, shadow.Dangerous, "a certificate changes", "x.validationContext.trustedCa",
+		},
+		{
+			"no endpoint left", shadow.Endpoints, "outbound|80||a", `{"endpoints":[{"lbEndpoints":[{"endpoint":{"address":"10.0.0.1"}}]}]}`, `{"endpoints":[]}`,
+			shadow.Dangerous, "every endpoint is gone", "endpoints",
+		},
+		{
+			"an endpoint without mTLS", shadow.Endpoints, "outbound|80||a", `{"endpoints":[{"lbEndpoints":[{"endpoint":{"address":"10.0.0.1"},"metadata":{"tlsMode":"istio"}}]}]}`,
+			`{"endpoints":[{"lbEndpoints":[{"endpoint":{"address":"10.0.0.1"},"metadata":{}}]}]}`, shadow.Dangerous, "the mTLS mode changes", "endpoints[].metadata.tlsMode",
+		},
+		{
+			"the health and order of endpoints", shadow.Endpoints, "outbound|80||a",
+			`{"endpoints":[{"lbEndpoints":[{"endpoint":{"address":"10.0.0.1"},"healthStatus":"HEALTHY"},{"endpoint":{"address":"10.0.0.2"}}]}]}`,
+			`{"endpoints":[{"lbEndpoints":[{"endpoint":{"address":"10.0.0.2"},"healthStatus":"UNHEALTHY"},{"endpoint":{"address":"10.0.0.1"}}]}]}`, "", "", "",
+		},
+		{
+			"a name gone", shadow.Names, "names", `{"table":{"a.shop.svc.cluster.local":{"ips":["10.0.0.1"]},"b.shop":{}}}`, `{"table":{"b.shop":{}}}`,
+			shadow.Dangerous, "a DNS name is gone", "table[]",
+		},
+		{"a control plane's own cluster", shadow.Clusters, "outbound|15012||istiod-1-29-1.istio-system.svc.cluster.local", "", `{}`, "", "", ""},
+		{"a control plane's own host", shadow.Routes, "15010", `{"virtualHosts":[]}`, `{"virtualHosts":[{"name":"istiod.istio-system.svc.cluster.local:15010"}]}`, "", "", ""},
+		{
+			"a name that only begins alike", shadow.Clusters, "outbound|80||istiod.istio-system.svcs.example.com", `{}`, "",
+			shadow.Dangerous, "a cluster is gone", "",
+		},
+		{
+			"what a release note explains", shadow.Clusters, "outbound|80||a", `{"circuitBreakers":{"thresholds":[{"trackRemaining":true}]}}`,
+			`{"circuitBreakers":{"thresholds":[{}]}}`, shadow.Expected, "", "circuitBreakers.thresholds[].trackRemaining",
+		},
+		{
+			"the same field, another value", shadow.Clusters, "outbound|80||a", `{"circuitBreakers":{"thresholds":[{"trackRemaining":false}]}}`,
+			`{"circuitBreakers":{"thresholds":[{}]}}`, shadow.Unexplained, "", "circuitBreakers.thresholds[].trackRemaining",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := one(t, tt.kind, tt.resource, tt.from, tt.to)
+			if tt.want == "" {
+				if len(r.Differences) > 0 {
+					t.Fatalf("differences: %+v", r.Differences)
+				}
+				return
+			}
+			if len(r.Differences) != 1 {
+				t.Fatalf("%d differences, want one: %+v", len(r.Differences), r.Differences)
+			}
+			d := r.Differences[0]
+			if d.Class != tt.want || d.Path != tt.path || tt.want != shadow.Expected && d.Why != tt.why {
+				t.Errorf("%s %q at %q, want %s %q at %q", d.Class, d.Why, d.Path, tt.want, tt.why, tt.path)
+			}
+			if r.Worst() != tt.want {
+				t.Errorf("worst %s, want %s", r.Worst(), tt.want)
+			}
+		})
+	}
+}
+
+// A rule says which releases it is about: between others the same change is unexplained.
+func TestCompare_aRuleEndsAtItsReleases(t *testing.T) {
+	for _, tt := range []struct {
+		from, to string
+		want     shadow.Class
+	}{
+		{"1.27.0", "1.29.1", shadow.Expected},
+		{"1.28.4", "1.29.0", shadow.Expected},
+		{"1.27.0", "1.28.4", shadow.Unexplained},
+		{"1.29.0", "1.29.1", shadow.Unexplained},
+		{"unknown", "1.29.1", shadow.Unexplained},
+		{"1.27.0", "", shadow.Unexplained},
+	} {
+		config := func(text string) shadow.Config { return shadow.Config{shadow.Clusters: {"outbound|80||a": read(t, text)}} }
+		r := shadow.Compare([]shadow.Subject{{
+			Workload: "shop/cart", Old: config(`{"circuitBreakers":{"thresholds":[{"trackRemaining":true}]}}`), New: config(`{"circuitBreakers":{"thresholds":[{}]}}`),
+		}}, shadow.Sides{Old: shadow.Side{Version: tt.from}, New: shadow.Side{Version: tt.to}}, nil)
+		if got := r.Worst(); got != tt.want {
+			t.Errorf("%s to %s: %s, want %s", tt.from, tt.to, got, tt.want)
+		}
+	}
+}
+
+func TestRules_nameEverything(t *testing.T) {
+	if len(shadow.Rules()) == 0 {
+		t.Fatal("there are no rules: the file was not read")
+	}
+	seen := map[string]bool{}
+	for _, r := range shadow.Rules() {
+		if r.Code == "" || seen[r.Code] || r.Kind == "" || r.Path == "" || r.Op == "" || r.Until == "" || r.Since == "" || r.What == "" || r.Source == "" || r.Link == "" {
+			t.Errorf("%s: a field is missing, or the code is another rule's: %+v", r.Code, r)
+		}
+		if !r.Swap && r.From == nil && r.To == nil {
+			t.Errorf("%s: it names no value", r.Code)
+		}
+		seen[r.Code] = true
+	}
+}
+
+func TestCompare_groupsByPatternAndCounts(t *testing.T) {
+	cluster := func(timeout string) any { return read(t, `{"connectTimeout":"`+timeout+`"}`) }
+	subject := func(name, to string) shadow.Subject {
+		return shadow.Subject{
+			Workload: name,
+			Old:      shadow.Config{shadow.Clusters: {"a": cluster("10s"), "b": cluster("10s"), "c": cluster("10s")}},
+			New:      shadow.Config{shadow.Clusters: {"a": cluster(to), "b": cluster(to), "c": cluster("10s")}},
+		}
+	}
+	r := shadow.Compare([]shadow.Subject{subject("shop/b", "5s"), subject("shop/a", "5s"), {Workload: "shop/c", Failed: "no pod"}}, sides(), nil)
+	want := []shadow.Difference{{
+		Class: shadow.Unexplained, Kind: shadow.Clusters, Path: "connectTimeout", Op: shadow.Changed, From: "10s", To: "5s",
+		Resources: shadow.Count{N: 4, Of: 6}, Workloads: shadow.Count{N: 2, Of: 2},
+		Example: shadow.Example{Workload: "shop/a", Resource: "a", Where: "connectTimeout"},
+	}}
+	if diff := cmp.Diff(want, r.Differences); diff != "" {
+		t.Error(diff)
+	}
+	if len(r.Unasked) != 1 || r.Unasked[0].Workload != "shop/c" || r.Workloads != 2 || r.Resources != 6 {
+		t.Errorf("report: %+v", r)
+	}
+
+	var subjects []shadow.Subject
+	for _, to := range []string{"1s", "2s", "3s", "4s"} {
+		subjects = append(subjects, subject("shop/"+to, to))
+	}
+	r = shadow.Compare(subjects, sides(), nil)
+	if len(r.Differences) != 1 || !r.Differences[0].Various || r.Differences[0].Resources.N != 8 {
+		t.Errorf("many values are one pattern: %+v", r.Differences)
+	}
+}
+
+// A workload that could not be asked is no proof of anything.
+func TestWorst_unaskedIsNotExpected(t *testing.T) {
+	r := shadow.Compare([]shadow.Subject{{Workload: "shop/cart", Failed: "no ready pod"}}, sides(), nil)
+	if r.Worst() != shadow.Unexplained {
+		t.Errorf("worst %s", r.Worst())
+	}
+}
+
+func TestCompare_theOrderOfSubjectsChangesNothing(t *testing.T) {
+	a := shadow.Subject{Workload: "a", Old: shadow.Config{shadow.Clusters: {"x": read(t, `{"a":1}`)}}, New: shadow.Config{shadow.Clusters: {"x": read(t, `{"a":2}`)}}}
+	b := shadow.Subject{Workload: "b", Old: shadow.Config{shadow.Clusters: {"x": read(t, `{"a":1}`)}}, New: shadow.Config{shadow.Clusters: {"x": read(t, `{"a":3}`)}}}
+	one, other := shadow.Compare([]shadow.Subject{a, b}, sides(), nil), shadow.Compare([]shadow.Subject{b, a}, sides(), nil)
+	if diff := cmp.Diff(one, other); diff != "" {
+		t.Error(diff)
+	}
+}
