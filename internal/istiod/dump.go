@@ -89,10 +89,10 @@ func parseDump(b []byte) (shadow.Config, error) {
 	}
 	out := shadow.Config{}
 	for _, c := range dump.Configs {
-		url, _ := c["@type"].(string)
-		kind, name := sort(url[strings.LastIndexByte(url, '.')+1:], c)
+		of, _ := c["@type"].(string)
+		kind, name := sort(of[strings.LastIndexByte(of, '.')+1:], c)
 		if kind == "" {
-			return nil, fmt.Errorf("a resource of type %q is none that proxies are given", url)
+			return nil, fmt.Errorf("a resource of type %q is none that proxies are given", of)
 		}
 		delete(c, "@type")
 		if out[kind] == nil {

@@ -175,7 +175,10 @@ func (s *shadows) serving(ctx context.Context, ref mesh.Ref) (*server, string, c
 
 // shadow asks the new istiod. One that has too many connections is asked again.
 func (s *shadows) shadow(ctx context.Context, node *core.Node, now corev1.Pod) (shadow.Config, error) {
-	dns := node.GetMetadata().GetFields()["DNS_CAPTURE"].GetStringValue() == "true"
+	first := []shadow.Kind{shadow.Clusters, shadow.Listeners}
+	if node.GetMetadata().GetFields()["DNS_CAPTURE"].GetStringValue() == "true" {
+		first = append(first, shadow.Names)
+	}
 	for try := 1; ; try++ {
 		if err := s.limit.Wait(ctx); err != nil {
 			return nil, err
@@ -184,7 +187,7 @@ func (s *shadows) shadow(ctx context.Context, node *core.Node, now corev1.Pod) (
 		if err != nil {
 			return nil, err
 		}
-		c, err := s.new.follow(ctx, conn, node, dns)
+		c, err := s.new.follow(ctx, conn, node, first)
 		if err == nil || !busy(err) || try == tries {
 			return c, err
 		}

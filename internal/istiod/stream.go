@@ -3,7 +3,6 @@ package istiod
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -122,14 +121,9 @@ func busy(err error) bool {
 	return status.Code(err) == codes.ResourceExhausted
 }
 
-// closedPort says whether nobody answers at a port.
-func closedPort(err error) bool {
-	return status.Code(err) == codes.Unavailable || errors.Is(err, net.ErrClosed)
-}
-
-// follow is one question: it subscribes as the node's proxy would and returns what
-// istiod then gives it.
-func (s *server) follow(ctx context.Context, conn *grpc.ClientConn, node *core.Node, dns bool) (shadow.Config, error) {
+// follow is one question: it subscribes as the node's proxy would, to the kinds that
+// name no resources first, and returns what istiod then gives it.
+func (s *server) follow(ctx context.Context, conn *grpc.ClientConn, node *core.Node, first []shadow.Kind) (shadow.Config, error) {
 	ctx, end := context.WithCancel(ctx) // Order: the stream ends with the question, whatever came of it.
 	defer end()
 	ads, err := discovery.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(ctx)
@@ -137,10 +131,6 @@ func (s *server) follow(ctx context.Context, conn *grpc.ClientConn, node *core.N
 		return nil, fmt.Errorf("opening a stream to istiod %s: %w", s.pod.Name, err)
 	}
 	st := &stream{ads: ads, node: node, names: map[string][]string{}}
-	first := []shadow.Kind{shadow.Clusters, shadow.Listeners}
-	if dns {
-		first = append(first, shadow.Names)
-	}
 	if err := st.begin(first); err != nil {
 		return nil, s.told(st, err)
 	}

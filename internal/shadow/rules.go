@@ -71,7 +71,7 @@ func minor(a, b string) int {
 	if errX != nil || errY != nil {
 		return 2 // no rule begins or ends here
 	}
-	return int(x.Major())*1000 + int(x.Minor()) - int(y.Major())*1000 - int(y.Minor())
+	return int(x.Major())*1000 + int(x.Minor()) - int(y.Major())*1000 - int(y.Minor()) //nolint:gosec // releases are counted in tens
 }
 
 // swapped says whether all that changed is the name of the version or of the revision.

@@ -173,7 +173,9 @@ func TestCompare_aRuleEndsAtItsReleases(t *testing.T) {
 		{"unknown", "1.29.1", shadow.Unexplained},
 		{"1.27.0", "", shadow.Unexplained},
 	} {
-		config := func(text string) shadow.Config { return shadow.Config{shadow.Clusters: {"outbound|80||a": read(t, text)}} }
+		config := func(text string) shadow.Config {
+			return shadow.Config{shadow.Clusters: {"outbound|80||a": read(t, text)}}
+		}
 		r := shadow.Compare([]shadow.Subject{{
 			Workload: "shop/cart", Old: config(`{"circuitBreakers":{"thresholds":[{"trackRemaining":true}]}}`), New: config(`{"circuitBreakers":{"thresholds":[{}]}}`),
 		}}, shadow.Sides{Old: shadow.Side{Version: tt.from}, New: shadow.Side{Version: tt.to}}, nil)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -65,9 +66,12 @@ func (w *walker) walk(p pair) {
 }
 
 func (w *walker) objects(p pair, from, to map[string]any) {
-	byKey := p.path == "endpoints" && w.kind == Endpoints || p.path == "table" && w.kind == Names
+	into := under
+	if p.path == "endpoints" && w.kind == Endpoints || p.path == "table" && w.kind == Names {
+		into = keyedBy
+	}
 	for _, k := range sorted(from) {
-		next := under(p, k, byKey)
+		next := into(p, k)
 		next.from = from[k]
 		if v, ok := to[k]; ok {
 			next.to = v
@@ -78,19 +82,21 @@ func (w *walker) objects(p pair, from, to map[string]any) {
 	}
 	for _, k := range sorted(to) {
 		if _, ok := from[k]; !ok {
-			next := under(p, k, byKey)
+			next := into(p, k)
 			next.to = to[k]
 			w.add(next, Added)
 		}
 	}
 }
 
-// under is the place of a field. Fields that are names of hosts or addresses are
-// no part of a pattern.
-func under(p pair, field string, isName bool) pair {
-	if isName {
-		return pair{path: p.path + "[]", where: p.where + "[" + field + "]"}
-	}
+// keyedBy is the place of a field that is a name of hosts or addresses: it is no
+// part of a pattern.
+func keyedBy(p pair, field string) pair {
+	return pair{path: p.path + "[]", where: p.where + "[" + field + "]"}
+}
+
+// under is the place of any other field.
+func under(p pair, field string) pair {
 	if strings.ContainsAny(field, "./") {
 		return pair{path: p.path + "[" + field + "]", where: p.where + "[" + field + "]"}
 	}
@@ -196,7 +202,7 @@ func called(field string, e any, position int) string {
 	if match, ok := m["filterChainMatch"]; ok {
 		return compact(match)
 	}
-	return fmt.Sprint(position)
+	return strconv.Itoa(position)
 }
 
 // other is a scalar that is no string.

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
 
@@ -12,9 +13,7 @@ import (
 func comparison() shadow.Report {
 	cluster := func(more map[string]any) map[string]any {
 		out := map[string]any{"circuitBreakers": map[string]any{"thresholds": []any{map[string]any{}}}}
-		for k, v := range more {
-			out[k] = v
-		}
+		maps.Copy(out, more)
 		return out
 	}
 	remaining := map[string]any{"circuitBreakers": map[string]any{"thresholds": []any{map[string]any{"trackRemaining": true}}}}
