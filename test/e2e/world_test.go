@@ -18,12 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/mesh"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
-	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/test/e2e/load"
 	"github.com/serin-mesh/serin/test/e2e/sample"
 )

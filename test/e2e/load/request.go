@@ -19,6 +19,12 @@ import (
 // does not come is a loss.
 const patience = 30 * time.Second
 
+// idle is how long a connection is kept that nothing is sent on: for less than the
+// services drain. A server that closes an idle connection cannot know that a request
+// is on its way; a client that keeps one for longer than its server's drain loses a
+// request now and then, whoever stops the server and however.
+const idle = 3 * time.Second
+
 // requests sends at a fixed rate until ctx ends, and returns when all that it
 // has sent is accounted for.
 func requests(ctx context.Context, cfg Config, kind Kind, c *counter) {
@@ -45,7 +51,7 @@ func requests(ctx context.Context, cfg Config, kind Kind, c *counter) {
 func client(kind Kind) *http.Client {
 	t := &http.Transport{
 		DialContext:       (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		DisableKeepAlives: kind == HTTP1New || kind == DirectNew, MaxIdleConnsPerHost: 64,
+		DisableKeepAlives: kind == HTTP1New || kind == DirectNew, MaxIdleConnsPerHost: 64, IdleConnTimeout: idle,
 	}
 	if kind == HTTP2 {
 		t.Protocols = new(http.Protocols)
@@ -58,12 +64,19 @@ func client(kind Kind) *http.Client {
 // end of the load must not be counted as a loss.
 func request(ctx context.Context, client *http.Client, url, host string, c *counter) {
 	began, n, connections := time.Now(), c.send(), 0
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
-		if connections++; connections > 1 {
-			c.again()
-		}
-	}})
+	var on httptrace.GotConnInfo
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { on = i },
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			if connections++; connections > 1 {
+				c.again()
+			}
+		},
+	})
 	if cause := ask(ctx, client, url, host, string(c.kind)+"-"+strconv.Itoa(n)); cause != "" {
+		if on.Reused {
+			cause += fmt.Sprintf(" (on a connection that was idle for %s)", on.IdleTime.Round(time.Millisecond))
+		}
 		c.fail(began, cause)
 		return
 	}

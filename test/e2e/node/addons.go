@@ -10,14 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/serin-mesh/serin/lab/bookinfo"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/serin-mesh/serin/lab/bookinfo"
 )
 
 func (w *worker) client() (kubernetes.Interface, error) {

@@ -206,7 +206,7 @@ func (s State) Processes(pod string, words ...string) ([]int, error) {
 	var out []int
 	for _, pid := range pids {
 		dir := filepath.Join("/proc", strconv.Itoa(pid))
-		b, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		b, err := os.ReadFile(filepath.Join(dir, "cmdline")) //nolint:gosec // the kernel's own file
 		if err != nil {
 			continue
 		}
@@ -215,7 +215,7 @@ func (s State) Processes(pod string, words ...string) ([]int, error) {
 			all = all && strings.Contains(line, w)
 		}
 		if pod != "" {
-			groups, err := os.ReadFile(filepath.Join(dir, "cgroup")) // "9:cpu:/serin-e2e/kubepods/burstable/podUID/..."
+			groups, err := os.ReadFile(filepath.Join(dir, "cgroup")) //nolint:gosec // the kernel's own file: "9:cpu:/serin-e2e/kubepods/burstable/podUID/..."
 			all = all && err == nil && strings.Contains(string(groups), "/pod"+pod+"/")
 		}
 		if all {

@@ -9,16 +9,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/serin-mesh/serin/internal/istio"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/lab/bookinfo"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
-
-	"github.com/serin-mesh/serin/internal/istio"
-	"github.com/serin-mesh/serin/internal/mesh"
-	"github.com/serin-mesh/serin/lab/bookinfo"
 )
 
 // Label marks the namespaces that are ours to remove.

@@ -16,10 +16,10 @@ import (
 	"syscall"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"github.com/serin-mesh/serin/internal/istio"
 	"github.com/serin-mesh/serin/lab/demo"
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/serin-mesh/serin/test/e2e/sample"
 )
 

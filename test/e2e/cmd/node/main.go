@@ -86,7 +86,11 @@ func run(name *string) *cobra.Command {
 		Use: "run -- COMMAND", Short: "make the node, run a command in it, and remove every trace, also after a failure or ctrl-C", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o := node.Options{Name: *name, Istio: istio, Log: c.ErrOrStderr()}
-			err := start(c.Context(), o, optional, c.OutOrStdout())
+			begin := start
+			if optional {
+				begin = atOnce
+			}
+			err := begin(c.Context(), o, c.OutOrStdout())
 			if err != nil && optional && c.Context().Err() == nil {
 				fmt.Fprintf(c.OutOrStdout(), "LEFT OUT: %s: there is no node to run it on: %v\n", args[0], err)
 				return nil
@@ -104,17 +108,9 @@ func run(name *string) *cobra.Command {
 
 // start makes a node. What an earlier run left is removed first: a run that was
 // killed cannot have done it.
-func start(ctx context.Context, o node.Options, built bool, out io.Writer) error {
+func start(ctx context.Context, o node.Options, out io.Writer) error {
 	if err := node.Missing(); err != nil {
 		return fmt.Errorf("making node %s: %w", o.Name, err)
-	}
-	if built {
-		if err := node.Unbuilt(o.Istio); err != nil {
-			return fmt.Errorf("making node %s: %w", o.Name, err)
-		}
-		limited, stop := context.WithTimeout(ctx, 4*time.Minute) // at once, or not at all
-		defer stop()
-		ctx = limited
 	}
 	if err := node.Down(ctx, o.Name); err != nil {
 		return fmt.Errorf("removing what an earlier run left: %w", err)
@@ -125,6 +121,16 @@ func start(ctx context.Context, o node.Options, built bool, out io.Writer) error
 	}
 	fmt.Fprintf(out, "node %s is up after %s\n", o.Name, time.Since(began).Round(100*time.Millisecond))
 	return nil
+}
+
+// atOnce makes a node that has been built, soon or not at all.
+func atOnce(ctx context.Context, o node.Options, out io.Writer) error {
+	if err := errors.Join(node.Missing(), node.Unbuilt(o.Istio)); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, 4*time.Minute)
+	defer stop()
+	return start(ctx, o, out)
 }
 
 // within runs a command on a node that is up, and removes the node.
