@@ -76,11 +76,11 @@ func Unbuilt(versions []string) error {
 		err = json.Unmarshal(b, &m)
 	}
 	if err != nil {
-		return errors.New("making a node: its parts have not been built here yet" + remedy)
+		return errors.New("its parts have not been built here yet" + remedy)
 	}
 	for _, part := range append([]string{m.Kube, m.Node, m.Containerd, m.Charts, m.Tools}, m.Images...) {
 		if _, err := os.Stat(part); err != nil {
-			return fmt.Errorf("making a node: a part that was built is gone: %w%s", err, remedy)
+			return fmt.Errorf("a part that was built is gone: %w%s", err, remedy)
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -92,7 +93,7 @@ func run(name *string) *cobra.Command {
 			}
 			err := begin(c.Context(), o, c.OutOrStdout())
 			if err != nil && optional && c.Context().Err() == nil {
-				fmt.Fprintf(c.OutOrStdout(), "LEFT OUT: %s: there is no node to run it on: %v\n", args[0], err)
+				fmt.Fprintf(c.OutOrStdout(), "LEFT OUT: there is no node to run %s on: %v\n", filepath.Base(args[0]), err)
 				return nil
 			}
 			if err != nil {
@@ -125,8 +126,11 @@ func start(ctx context.Context, o node.Options, out io.Writer) error {
 
 // atOnce makes a node that has been built, soon or not at all.
 func atOnce(ctx context.Context, o node.Options, out io.Writer) error {
-	if err := errors.Join(node.Missing(), node.Unbuilt(o.Istio)); err != nil {
-		return err
+	if err := node.Missing(); err != nil {
+		return fmt.Errorf("making node %s: %w", o.Name, err)
+	}
+	if err := node.Unbuilt(o.Istio); err != nil {
+		return fmt.Errorf("making node %s: %w", o.Name, err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 4*time.Minute)
 	defer stop()
