@@ -31,7 +31,9 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers, Manifest: manifest, Carried: carried, CreateNamespaces: createNamespaces, Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers,
+		Manifest: manifest, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
+		Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -184,6 +186,14 @@ func carried(t cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mes
 		return mesh.Release{}, err
 	}
 	return w.Carried(st, p, before), nil
+}
+
+func kept(ctx context.Context, t cli.Target, c mesh.ControlPlane) (string, error) {
+	w, err := writer(t, plan.Plan{})
+	if err != nil {
+		return "", err
+	}
+	return w.Kept(ctx, c)
 }
 
 func createNamespaces(ctx context.Context, t cli.Target, names []string) error {

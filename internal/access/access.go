@@ -97,7 +97,7 @@ func Doing(k plan.Kind) []Rule {
 		return webhooks()
 	case plan.UpgradeBase:
 		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
-	case plan.InstallRevision, plan.RemoveRevision:
+	case plan.InstallRevision, plan.RemoveRevision, plan.RestoreRevision:
 		return slices.Concat(webhooks(), release(), []Rule{
 			{apps, []string{"deployments/scale"}, []string{"patch"}},
 			{coordination, []string{"leases"}, []string{"delete"}},

@@ -250,6 +250,7 @@ func (a *app) installIstiod() *cobra.Command {
 	var (
 		f         installFlags
 		rev, from string
+		fromRun   string
 	)
 	c := &cobra.Command{
 		Use: "istiod --version VERSION [--revision REVISION]", Short: "Install a control plane, and wait until it injects and validates",
@@ -259,14 +260,22 @@ difference is shown first. Nothing follows it yet: tags, namespaces and gateways
 
 With an IstioOperator file it is installed as istioctl installs it, without a Helm release, and only the
 control plane: gateways, istio-cni and ztunnel are named as next steps. A field that would have no effect is
-refused by its path.`,
+refused by its path.
+
+With --from-run a revision that a run removed is installed again as that run found it, from the record that
+its removal kept: version, values and mesh config need not be known, nor the charts be there any more.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if fromRun != "" {
+				return a.installKept(c, args, f, keptRequest{run: fromRun, revision: rev, from: from})
+			}
 			return a.installing(c, args, f, plan.Operation{Verb: plan.Install, Chart: "istiod", Revision: rev, From: from}, a.target.IstioNamespace)
 		},
 	}
 	f.add(c)
 	c.Flags().StringVarP(&rev, "revision", "r", "", "Name of the revision; without one it is the default revision")
+	c.Flags().StringVar(&fromRun, "from-run", "", "Run that removed the revision, to install it again from what it kept")
+	_ = c.RegisterFlagCompletionFunc("from-run", a.completeRuns)
 	c.Flags().StringVar(&from, "from-revision", "", "Revision whose values and mesh config are carried over")
 	return c
 }

@@ -41,7 +41,9 @@ type World struct {
 	Drivers  func(context.Context, Target, plan.Plan) (Drivers, error)
 	Manifest func(context.Context, Target, Rendering) ([]byte, error) // as YAML
 	// Carried is the release that a step would install, secrets masked.
-	Carried          func(t Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error)
+	Carried func(t Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error)
+	// Kept is the version of a removed control plane that is kept, empty if none is.
+	Kept             func(context.Context, Target, mesh.ControlPlane) (string, error)
 	CreateNamespaces func(ctx context.Context, t Target, names []string) error
 
 	Now     func() time.Time

@@ -31,6 +31,8 @@ func (w *Writer) Manifest(ctx context.Context, st plan.Step, p plan.Plan, before
 			return nil, err
 		}
 		return w.releases.Manifest(ctx, want, server) //nolint:wrapcheck // it says which release
+	case plan.RestoreRevision:
+		return w.keptManifest(ctx, st, before, server)
 	case plan.InstallChart:
 		return w.releases.Manifest(ctx, *st.Release, server) //nolint:wrapcheck // it says which release
 	case plan.PinDefault, plan.UpgradeBase, plan.MoveNamespace, plan.FirstPods, plan.Restart, plan.MoveTag,

@@ -214,11 +214,16 @@ func (w *Writer) operatorManifest(ctx context.Context, st plan.Step, p plan.Plan
 	if err != nil {
 		return nil, fmt.Errorf("rendering revision %s: %w", st.To, err)
 	}
+	return w.asYAML(ctx, objects, st.To, server)
+}
+
+// asYAML writes a revision's objects; server has the API server accept each first.
+func (w *Writer) asYAML(ctx context.Context, objects []unstructured.Unstructured, rev string, server bool) ([]byte, error) { //nolint:revive // where, not a mode
 	var out bytes.Buffer
 	for _, o := range objects {
 		if server {
 			if err := w.apply(ctx, o, true); err != nil {
-				return nil, fmt.Errorf("trying revision %s: %w", st.To, err)
+				return nil, fmt.Errorf("trying revision %s: %w", rev, err)
 			}
 		}
 		b, err := yaml.Marshal(o.Object)

@@ -224,3 +224,9 @@ func (h *helmFake) RevisionValues(old, over map[string]any, revision string, rep
 }
 
 func (h *helmFake) did(what string) bool { return slices.Contains(h.calls, what) }
+
+func (h *helmFake) Kept(_ context.Context, _, name, _ string) (mesh.Release, []unstructured.Unstructured, bool, error) {
+	r, ok := h.kept[name]
+	r.Values = nil
+	return r, nil, ok, nil
+}

@@ -68,27 +68,35 @@ func (w *Writer) removeRelease(ctx context.Context, st plan.Step, old mesh.Contr
 // that leads to the new revision still.
 func (w *Writer) reinstall(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
 	old, ok := before.ControlPlane(st.From)
-	if !ok || old.Owner.Kind != mesh.OwnerHelm && old.Owner.Kind != mesh.OwnerIstioctl {
-		return fmt.Errorf("reinstalling revision %s: %w", st.From, refused("neither Helm nor istioctl owned it: install it again with the tool that made it"))
+	if !ok {
+		old.Owner.Kind = mesh.OwnerNone
 	}
 	off, err := w.stoodInFor(ctx, st, before)
 	if err == nil {
-		err = w.bringBack(ctx, old, off)
+		err = w.reinstalled(ctx, old, off)
 	}
 	if err != nil {
 		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
 	}
+	return nil
+}
+
+// reinstalled brings a control plane back and waits until it can inject.
+func (w *Writer) reinstalled(ctx context.Context, old mesh.ControlPlane, off string) error {
+	if old.Owner.Kind != mesh.OwnerHelm && old.Owner.Kind != mesh.OwnerIstioctl {
+		return refused("neither Helm nor istioctl owned it: install it again with the tool that made it")
+	}
+	if err := w.bringBack(ctx, old, off); err != nil {
+		return err
+	}
 	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: w.namespace, Name: old.Name}
 	if err := w.atMinimum(ctx, ref.Name); err != nil {
-		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
+		return err
 	}
 	if _, err := w.rolledOut(ctx, ref); err != nil {
-		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
+		return err
 	}
-	if err := w.bundled(ctx, mesh.RevisionInjector(st.From, w.namespace).Name); err != nil {
-		return fmt.Errorf("reinstalling revision %s: %w", st.From, err)
-	}
-	return nil
+	return w.bundled(ctx, mesh.RevisionInjector(old.Revision, w.namespace).Name)
 }
 
 // stoodInFor names the unrevisioned injector where a default tag stands in for it:

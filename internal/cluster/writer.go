@@ -30,6 +30,8 @@ type Releases interface {
 	// the injector named off switched off.
 	Keep(ctx context.Context, namespace, name string) error
 	Restore(ctx context.Context, namespace, name, off string) error
+	// Kept returns what Keep has set aside, without its values, and what it would hold.
+	Kept(ctx context.Context, namespace, name, off string) (mesh.Release, []unstructured.Unstructured, bool, error)
 	// Objects lists what a release holds; Note is the object's tag, if it is one's.
 	Objects(ctx context.Context, namespace, name string) ([]mesh.Object, error)
 	// CRDs names the definitions that a release would bring.
@@ -97,6 +99,8 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.installChart(ctx, st)
 	case plan.RemoveChart:
 		return w.removeChart(ctx, st)
+	case plan.RestoreRevision:
+		return w.restoreRevision(ctx, st)
 	case plan.RemoveRest:
 		return w.removeRest(ctx)
 	}
@@ -134,6 +138,8 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 		return w.uninstallChart(ctx, st, before)
 	case plan.RemoveChart:
 		return w.restoreChart(ctx, st)
+	case plan.RestoreRevision:
+		return w.unrestoreRevision(ctx, st, before)
 	case plan.RemoveRest:
 		return w.restoreRest(ctx)
 	}

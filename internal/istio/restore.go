@@ -9,6 +9,7 @@ import (
 	"helm.sh/helm/v4/pkg/kube"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/kyaml/kio"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -140,4 +141,27 @@ type shelf interface {
 	put(ctx context.Context, rel *release.Release) error
 	get(ctx context.Context, namespace, name string) (*release.Release, error) // nil if there is none
 	drop(ctx context.Context, namespace, name string) error
+}
+
+// Kept returns the release that Keep set aside, without its values, and the objects
+// that restoring it would make, the injector named off switched off.
+func (h *Helm) Kept(ctx context.Context, namespace, name, off string) (mesh.Release, []unstructured.Unstructured, bool, error) {
+	kept, err := h.shelf.get(ctx, namespace, name)
+	if err != nil || kept == nil {
+		return mesh.Release{}, nil, false, err
+	}
+	manifest, err := silenced{keepLive: keepLive{fails: func(string) (bool, error) { return false, nil }}, injector: off}.Run(bytes.NewBufferString(kept.Manifest))
+	if err != nil {
+		return mesh.Release{}, nil, false, err
+	}
+	objects, err := parse(manifest.String())
+	if err != nil {
+		return mesh.Release{}, nil, false, fmt.Errorf("reading what was kept of release %s/%s: %w", namespace, name, err)
+	}
+	for i, o := range objects {
+		objects[i].SetNamespace(namespaceOf(o, namespace))
+	}
+	r := asRelease(kept)
+	r.Values = nil
+	return r, objects, true, nil
 }

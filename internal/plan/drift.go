@@ -114,7 +114,7 @@ func (d *drift) injector(w, g mesh.Injector) {
 // may then differ from the simulated one in what does not matter.
 func (d *drift) made(i mesh.Injector) bool {
 	return slices.ContainsFunc(d.p.Steps, func(st Step) bool {
-		return st.Kind == InstallRevision && i.Tag == "" && i.Revision == st.To || (st.Kind == PinDefault || st.Kind == SetTag) && i.Tag == st.Tag
+		return (st.Kind == InstallRevision || st.Kind == RestoreRevision) && i.Tag == "" && i.Revision == st.To || (st.Kind == PinDefault || st.Kind == SetTag) && i.Tag == st.Tag
 	})
 }
 
@@ -182,7 +182,7 @@ func (d *drift) planned() []string {
 		switch st.Kind {
 		case MoveNamespace, RestoreLabels, FirstPods, Restart:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RemoveRest:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
 		}
 	}
 	return sortedKeys(names)
@@ -222,7 +222,10 @@ func (d *drift) declared(r mesh.Release) bool {
 // installs says whether the plan itself makes the release: the simulation does
 // not know all of its values.
 func (d *drift) installs(r mesh.Release) bool {
-	return r.Namespace == d.want.IstioNamespace && r.Name == mesh.IstiodName(d.p.To)
+	restored := slices.ContainsFunc(d.p.Steps, func(st Step) bool {
+		return st.Kind == RestoreRevision && st.Release != nil && st.Release.Namespace == r.Namespace && st.Release.Name == r.Name
+	})
+	return restored || r.Namespace == d.want.IstioNamespace && r.Name == mesh.IstiodName(d.p.To)
 }
 
 // workloads compares the owners of what the plan restarts. A workload that is

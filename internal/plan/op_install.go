@@ -13,6 +13,10 @@ import (
 // opInstall installs a control plane, the base chart or a gateway: what is there
 // stays as it is, or it is refused (R§2.4, R§9.1).
 func (b *builder) opInstall(o Operation) {
+	if o.Kept != nil {
+		b.restoreRevision(o)
+		return
+	}
 	if _, err := skew.Parse(b.req.To); err != nil {
 		b.find(codeVersion, Mandatory, "request", err.Error(), "give a version: --version 1.29.1")
 	}

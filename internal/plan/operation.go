@@ -41,6 +41,8 @@ type Operation struct {
 	Name        string   `json:"name,omitempty"`        // of the base or gateway release
 	Namespace   string   `json:"namespace,omitempty"`   // of the gateway release
 	Purge       bool     `json:"purge,omitempty"`       // uninstall: everything
+	FromRun     string   `json:"fromRun,omitempty"`     // install istiod: the run that removed the revision
+	Kept        *Kept    `json:"kept,omitempty"`        // and what it kept of it
 	From        string   `json:"from,omitempty"`        // install istiod: the revision whose values are carried over
 }
 

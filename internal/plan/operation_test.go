@@ -338,6 +338,7 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 			{Verb: plan.Install, Chart: "gateway", Name: "edge", Namespace: "edge"},
 			{Verb: plan.Uninstall, Chart: "base"},
 			{Verb: plan.Uninstall, Purge: true},
+			keptOp("old", "1.28.0"),
 		} {
 			w := canary().Tag("old", "1-29-1").Namespace("edge")
 			if o.Chart == "base" {

@@ -32,15 +32,18 @@ const (
 	RemoveRevision  Kind = "remove-revision"    // the old control plane
 
 	// Those of single operations, which no upgrade has.
-	SetTag       Kind = "set-tag"       // makes a tag, or lets all of one's parts lead to one revision
-	RemoveTag    Kind = "remove-tag"    // injector, Service and validator of a tag
-	InstallChart Kind = "install-chart" // a release of the base or the gateway chart
-	RemoveChart  Kind = "remove-chart"  // such a release
-	RemoveRest   Kind = "remove-rest"   // of a mesh that goes as a whole: what no release, tag or control plane holds
+	SetTag          Kind = "set-tag"          // makes a tag, or lets all of one's parts lead to one revision
+	RemoveTag       Kind = "remove-tag"       // injector, Service and validator of a tag
+	InstallChart    Kind = "install-chart"    // a release of the base or the gateway chart
+	RemoveChart     Kind = "remove-chart"     // such a release
+	RestoreRevision Kind = "restore-revision" // a removed control plane, from what its removal kept
+	RemoveRest      Kind = "remove-rest"      // of a mesh that goes as a whole: what no release, tag or control plane holds
 )
 
 // OperationKinds lists the kinds that only single operations use.
-func OperationKinds() []Kind { return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RemoveRest} }
+func OperationKinds() []Kind {
+	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest}
+}
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.
 func Kinds() []Kind {
@@ -73,6 +76,7 @@ type Step struct {
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
 	Git       mesh.Owner         `json:"git,omitzero"`        // the tool from whose Git it is changed: serin writes nothing of it, says what to commit, waits and proves (S-45)
 	Purge     bool               `json:"purge,omitempty"`     // RemoveTag, RemoveRevision: the whole mesh goes, whatever relies on it
+	Plane     *mesh.ControlPlane `json:"plane,omitempty"`     // RestoreRevision: as it was
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
 }
 

@@ -50,6 +50,8 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each ki
 		simulateChart(s, st)
 	case RemoveChart:
 		removeChart(s, *st.Release)
+	case RestoreRevision:
+		simulateRestore(s, st)
 	case RemoveRest:
 		simulateRest(s)
 	}

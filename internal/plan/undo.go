@@ -55,7 +55,7 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 	case UpgradeBase: // CRDs stay
 	case RemoveRevision:
 		undoRemoval(&out, st, before)
-	case InstallRevision:
+	case InstallRevision, RestoreRevision:
 		removeRevision(&out, st.To)
 	case MoveNamespace, RestoreLabels:
 		setLabels(&out, st.Namespace, st.Before)

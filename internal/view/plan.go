@@ -114,6 +114,8 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 		return "install chart"
 	case plan.RemoveChart:
 		return "uninstall chart"
+	case plan.RestoreRevision:
+		return "restore revision"
 	case plan.RemoveRest:
 		return "remove the rest"
 	}
@@ -252,7 +254,7 @@ func minutes(pl plan.Plan) int {
 	for _, s := range pl.Steps {
 		sum += time.Duration(s.Soak)
 		switch s.Kind {
-		case plan.InstallRevision:
+		case plan.InstallRevision, plan.RestoreRevision:
 			sum += 40 * time.Second
 		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
 			sum += 15 * time.Second

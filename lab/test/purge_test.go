@@ -64,6 +64,7 @@ func TestPurge_allOfItAndBack(t *testing.T) {
 	w := newWorldOf(t, bookinfo.Options{Drain: 2 * time.Second}, "1.27.0", "1.29.1")
 	w.istioctl("1.29.1", "install", "-y", "--set", "profile=default", "--set", "revision=theirs", "--set", "components.base.enabled=false", "--set", "values.global.hub=docker.io/istio", "--set", "values.global.tag=1.29.1")
 	w.run(0, "tag", "set", "default", "--revision", "default", "--overwrite", "--soak", "2s") // istioctl's install takes it (R§2.4)
+	w.run(0, "tag", "remove", "default", "-y")
 	w.run(0, "tag", "set", "prod", "--revision", "theirs")
 	w.stop() // from here on requests are lost: that is what is asked for
 	before, crds := settle(w.snapshot()), len(w.snapshot().CRDs)

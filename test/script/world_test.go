@@ -1,6 +1,7 @@
 package script_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ import (
 //	lease       who holds the mesh
 //	silent      the istiod, by its revision, that does not answer
 //	lost        the pod that no istiod knows
+//	kept        the version of what is kept of a removed control plane, or none
 //	refuses     the pod that has refused its routes
 //	given       what the revisions give each workload, as subjects of a comparison
 //	envoy/PATH  what the admin port of each proxy answers
@@ -77,7 +79,10 @@ func fakeWorld() cli.World {
 		Manifest: func(_ context.Context, _ cli.Target, r cli.Rendering) ([]byte, error) {
 			return fmt.Appendf(nil, "# %s %s, server %v\n", r.Step.Kind, r.Step.Target, r.Server), nil
 		},
-		Carried:          w.carried,
+		Carried: w.carried,
+		Kept: func(_ context.Context, _ cli.Target, c mesh.ControlPlane) (string, error) {
+			return strings.NewReplacer("none", "", "as-it-was", c.Version).Replace(cmp.Or(w.read("kept"), "as-it-was")), nil
+		},
 		CreateNamespaces: w.createNamespaces,
 		Now:              w.now,
 		Wait:             w.wait,
