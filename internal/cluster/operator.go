@@ -209,7 +209,7 @@ func (w *Writer) apply(ctx context.Context, o unstructured.Unstructured, dry boo
 }
 
 // operatorManifest is what an install from an IstioOperator would apply.
-func (w *Writer) operatorManifest(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot, server bool) ([]byte, error) { //nolint:revive // where, not a mode
+func (w *Writer) operatorManifest(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot, server bool) ([]byte, error) {
 	objects, err := w.planeObjects(ctx, st, p, before)
 	if err != nil {
 		return nil, fmt.Errorf("rendering revision %s: %w", st.To, err)

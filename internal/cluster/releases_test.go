@@ -225,8 +225,8 @@ func (h *helmFake) RevisionValues(old, over map[string]any, revision string, rep
 
 func (h *helmFake) did(what string) bool { return slices.Contains(h.calls, what) }
 
-func (h *helmFake) Kept(_ context.Context, _, name, _ string) (mesh.Release, []unstructured.Unstructured, bool, error) {
-	r, ok := h.kept[name]
+func (h *helmFake) Kept(_ context.Context, _, name, _ string) (mesh.Release, []unstructured.Unstructured, error) {
+	r := h.kept[name]
 	r.Values = nil
-	return r, nil, ok, nil
+	return r, nil, nil
 }

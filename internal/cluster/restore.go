@@ -56,7 +56,7 @@ func (w *Writer) Kept(ctx context.Context, c mesh.ControlPlane) (string, error) 
 func (w *Writer) kept(ctx context.Context, c mesh.ControlPlane, off string) (string, []unstructured.Unstructured, error) {
 	if c.Owner.Kind == mesh.OwnerHelm {
 		namespace, name, _ := strings.Cut(c.Owner.Name, "/")
-		r, objects, _, err := w.releases.Kept(ctx, namespace, name, off)
+		r, objects, err := w.releases.Kept(ctx, namespace, name, off)
 		return r.Version, objects, err //nolint:wrapcheck // the callers wrap it
 	}
 	s, err := w.Kube.CoreV1().Secrets(w.namespace).Get(ctx, keptName(c.Revision), reading())
@@ -95,7 +95,7 @@ func versionIn(objects []unstructured.Unstructured, name string) string {
 }
 
 // keptManifest are the objects that restoring a revision would make.
-func (w *Writer) keptManifest(ctx context.Context, st plan.Step, before mesh.Snapshot, server bool) ([]byte, error) { //nolint:revive // where, not a mode
+func (w *Writer) keptManifest(ctx context.Context, st plan.Step, before mesh.Snapshot, server bool) ([]byte, error) {
 	off, err := w.stoodInFor(ctx, plan.Step{From: st.To}, before)
 	if err != nil {
 		return nil, fmt.Errorf("rendering revision %s: %w", st.To, err)

@@ -31,7 +31,7 @@ type Releases interface {
 	Keep(ctx context.Context, namespace, name string) error
 	Restore(ctx context.Context, namespace, name, off string) error
 	// Kept returns what Keep has set aside, without its values, and what it would hold.
-	Kept(ctx context.Context, namespace, name, off string) (mesh.Release, []unstructured.Unstructured, bool, error)
+	Kept(ctx context.Context, namespace, name, off string) (mesh.Release, []unstructured.Unstructured, error)
 	// Objects lists what a release holds; Note is the object's tag, if it is one's.
 	Objects(ctx context.Context, namespace, name string) ([]mesh.Object, error)
 	// CRDs names the definitions that a release would bring.

@@ -144,24 +144,25 @@ type shelf interface {
 }
 
 // Kept returns the release that Keep set aside, without its values, and the objects
-// that restoring it would make, the injector named off switched off.
-func (h *Helm) Kept(ctx context.Context, namespace, name, off string) (mesh.Release, []unstructured.Unstructured, bool, error) {
+// that restoring it would make, the injector named off switched off; none where
+// nothing is kept.
+func (h *Helm) Kept(ctx context.Context, namespace, name, off string) (mesh.Release, []unstructured.Unstructured, error) {
 	kept, err := h.shelf.get(ctx, namespace, name)
 	if err != nil || kept == nil {
-		return mesh.Release{}, nil, false, err
+		return mesh.Release{}, nil, err
 	}
 	manifest, err := silenced{keepLive: keepLive{fails: func(string) (bool, error) { return false, nil }}, injector: off}.Run(bytes.NewBufferString(kept.Manifest))
 	if err != nil {
-		return mesh.Release{}, nil, false, err
+		return mesh.Release{}, nil, err
 	}
 	objects, err := parse(manifest.String())
 	if err != nil {
-		return mesh.Release{}, nil, false, fmt.Errorf("reading what was kept of release %s/%s: %w", namespace, name, err)
+		return mesh.Release{}, nil, fmt.Errorf("reading what was kept of release %s/%s: %w", namespace, name, err)
 	}
 	for i, o := range objects {
 		objects[i].SetNamespace(namespaceOf(o, namespace))
 	}
 	r := asRelease(kept)
 	r.Values = nil
-	return r, objects, true, nil
+	return r, objects, nil
 }

@@ -54,7 +54,7 @@ func (b *builder) restoreRevision(o Operation) {
 	}
 	moved := b.changesOf(end)
 	if n := len(moved.namespaces) + len(moved.workloads); n > 0 {
-		b.find(codeAlong, Warning, "revision "+b.to, "the next pods of "+count(len(moved.namespaces), "namespace")+" come from it: "+cmp.Or(named(moved.namespaces), "none labelled"), "")
+		b.find(codeAlong, Warning, "revision "+b.to, "the next pods of "+mesh.Count(len(moved.namespaces), "namespace")+" come from it: "+cmp.Or(named(moved.namespaces), "none labelled"), "")
 	}
 }
 

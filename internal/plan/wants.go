@@ -18,7 +18,7 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 		return slices.Concat(tagNotAt(s, st.Tag, st.To), stillOn(s))
 	case UpgradeBase:
 		return baseNotAt(s, st)
-	case InstallRevision:
+	case InstallRevision, RestoreRevision:
 		return planeNotAt(s, st.To, st.Version)
 	case MoveNamespace, RestoreLabels:
 		return labelsNotAt(s, st.Namespace, st.After)
@@ -58,7 +58,7 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 	switch st.Kind {
 	case PinDefault:
 		return slices.Concat(stillOff(s, before), tagLeft(s, st.Tag))
-	case InstallRevision:
+	case InstallRevision, RestoreRevision:
 		if _, had := before.ControlPlane(st.To); !had {
 			return planeLeft(s, st.To)
 		}
@@ -313,7 +313,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RemoveRest:
+	case FirstPods, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
 	}
 	return st.Target
 }
