@@ -184,3 +184,29 @@ func TestALoadThatIsNotUnderstoodIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestALossSaysForHowLongItsConnectionWasIdle(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	defer web.Close()
+	address := web.Listener.Addr().String()
+	books := httptest.NewServer(load.Handler(t.Context()))
+	defer books.Close()
+	post(t, books.URL+"/start", load.Config{Path: "/", Gateway: address, Direct: address, Rates: map[load.Kind]int{load.DirectNew: 5, load.DirectKept: 5}})
+	wait()
+	r := post(t, books.URL+"/stop", nil)
+	const says = "on a connection that was idle for "
+	for _, f := range count(t, r, load.DirectNew).Failures {
+		if strings.Contains(f.Cause, says) {
+			t.Errorf("a new connection was never idle: %s", f.Cause)
+		}
+	}
+	kept := count(t, r, load.DirectKept).Failures
+	if len(kept) < 2 {
+		t.Fatalf("%d requests were lost, want several", len(kept))
+	}
+	for _, f := range kept[1:] {
+		if !strings.Contains(f.Cause, says) {
+			t.Errorf("the connection was kept: %s", f.Cause)
+		}
+	}
+}
