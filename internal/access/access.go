@@ -108,6 +108,12 @@ func Doing(k plan.Kind) []Rule {
 		return []Rule{{core, []string{"namespaces"}, []string{"patch"}}}
 	case plan.FirstPods, plan.Restart:
 		return []Rule{{apps, []string{"daemonsets", "deployments", "statefulsets"}, []string{"patch"}}}
+	case plan.Surge:
+		return []Rule{
+			{apps, []string{"deployments", "deployments/scale"}, []string{"patch"}},
+			{autoscaling, []string{"horizontalpodautoscalers"}, []string{"patch"}},
+			{core, []string{"pods"}, []string{"patch"}}, // which of them goes first
+		}
 	case plan.MoveTag, plan.SetTag, plan.RemoveTag:
 		return slices.Concat(webhooks(), release())
 	case plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
@@ -152,7 +158,7 @@ func Needs(p plan.Plan) []Rule {
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
 	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
-	for _, k := range plan.Kinds() {
+	for _, k := range slices.Concat(plan.Kinds(), plan.OperationKinds()) {
 		all = append(all, Doing(k)...)
 	}
 	return merged(all)

@@ -47,6 +47,7 @@ func (a *app) restart() *cobra.Command {
 	var (
 		f     operationFlags
 		first bool
+		more  bool
 	)
 	c := &cobra.Command{
 		Use: "restart [-n NAMESPACE] [WORKLOAD…]", Short: "Restart what runs on another revision than its labels lead to, and nothing else",
@@ -55,11 +56,16 @@ when -n names none. What is where it belongs is left alone, and what a rolling r
 
 With --first-pod one new pod of each workload that has several is made beside the old ones, with no old pod
 taken away, and is proven; then serin stops and asks. serin approve lets the rest follow, serin rollback
-takes the new pods away and leaves the old ones untouched.`,
+takes the new pods away and leaves the old ones untouched.
+
+With --surge that first pod comes by one replica more, and the pod template stays as it is: no rollout begins
+before you approve one, and a Deployment of one pod is tried as well. Where a HorizontalPodAutoscaler owns the
+number its bounds are raised by one for as long. Back, it is the new pod that goes, by its deletion cost.
+StatefulSets have no pod more: theirs is the first pod of --first-pod.`,
 		Example: `  serin restart -n shop
   serin restart -n shop deploy/cart --first-pod`,
 		RunE: func(c *cobra.Command, args []string) error {
-			o := plan.Operation{Verb: plan.Roll, Workloads: args, FirstPod: first}
+			o := plan.Operation{Verb: plan.Roll, Workloads: args, FirstPod: first || more, Surge: more}
 			if ns := a.target.namespace(); ns != "" {
 				o.Namespaces = []string{ns}
 			}
@@ -71,6 +77,7 @@ takes the new pods away and leaves the old ones untouched.`,
 		},
 	}
 	c.Flags().BoolVar(&first, "first-pod", false, "One new pod of each beside the old ones; then ask")
+	c.Flags().BoolVar(&more, "surge", false, "As --first-pod, by one replica more: the pod template stays as it is")
 	f.add(c)
 	f.addDryRun(c)
 	f.addTraffic(c)

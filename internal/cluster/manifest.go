@@ -35,7 +35,7 @@ func (w *Writer) Manifest(ctx context.Context, st plan.Step, p plan.Plan, before
 		return w.keptManifest(ctx, st, before, server)
 	case plan.InstallChart:
 		return w.releases.Manifest(ctx, *st.Release, server) //nolint:wrapcheck // it says which release
-	case plan.PinDefault, plan.UpgradeBase, plan.MoveNamespace, plan.FirstPods, plan.Restart, plan.MoveTag,
+	case plan.PinDefault, plan.UpgradeBase, plan.MoveNamespace, plan.FirstPods, plan.Surge, plan.Restart, plan.MoveTag,
 		plan.RestoreLabels, plan.RemoveRevision, plan.RemoveTag, plan.RemoveChart, plan.RemoveRest:
 	}
 	return nil, fmt.Errorf("rendering step %d: %w: a %s makes no objects", st.Number, drive.ErrRefused, st.Kind)

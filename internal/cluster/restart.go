@@ -32,6 +32,9 @@ func (w *Writer) restart(ctx context.Context, st plan.Step, rev string) error {
 			if err == nil {
 				err = w.restartOne(ctx, ref, rev)
 			}
+			if err == nil {
+				err = w.endSurge(ctx, ref) // the pod more has helped to replace the others
+			}
 			if err != nil {
 				return fmt.Errorf("restarting %s: %w", ref, err)
 			}

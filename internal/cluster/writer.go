@@ -101,6 +101,8 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.removeChart(ctx, st)
 	case plan.RestoreRevision:
 		return w.restoreRevision(ctx, st)
+	case plan.Surge:
+		return w.surgePods(ctx, st)
 	case plan.RemoveRest:
 		return w.removeRest(ctx)
 	}
@@ -140,6 +142,8 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 		return w.restoreChart(ctx, st)
 	case plan.RestoreRevision:
 		return w.unrestoreRevision(ctx, st, before)
+	case plan.Surge:
+		return w.unsurge(ctx, st)
 	case plan.RemoveRest:
 		return w.restoreRest(ctx)
 	}

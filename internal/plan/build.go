@@ -73,6 +73,7 @@ type builder struct {
 	findings []Finding
 	steps    []Step
 	moved    map[string]int // namespace -> number of the step that moved its labels
+	surge    bool           // first pods come by one replica more
 	tagMoved map[string]int // tag -> number of the step that moved it
 }
 

@@ -180,7 +180,7 @@ func (d *drift) planned() []string {
 	names := map[string]bool{}
 	for _, st := range d.p.Steps {
 		switch st.Kind {
-		case MoveNamespace, RestoreLabels, FirstPods, Restart:
+		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart:
 			names[st.Namespace] = true
 		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
 		}

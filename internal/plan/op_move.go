@@ -129,6 +129,7 @@ func (b *builder) opRestart(o Operation) {
 	if b.blocked() {
 		return
 	}
+	b.surge = o.Surge
 	b.restartStale(b.s, match, 0, o.FirstPod)
 	b.withoutProbe()
 }

@@ -34,6 +34,7 @@ type Operation struct {
 	Namespaces  []string `json:"namespaces,omitempty"`  // move, restart; none is all for restart
 	Workloads   []string `json:"workloads,omitempty"`   // restart: name, kind/name or namespace/name
 	FirstPod    bool     `json:"firstPod,omitempty"`    // restart: one new pod of each, then ask
+	Surge       bool     `json:"surge,omitempty"`       // restart: with FirstPod, by one replica more where that can be
 	LabelsOnly  bool     `json:"labelsOnly,omitempty"`  // move: restart nothing
 	WebhookName string   `json:"webhookName,omitempty"` // tag-set
 	AutoInject  bool     `json:"autoInject,omitempty"`  // tag-set

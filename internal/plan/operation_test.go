@@ -329,6 +329,35 @@ func added(before, now []string) []string {
 	return slices.DeleteFunc(slices.Clone(now), func(o string) bool { return slices.Contains(before, o) })
 }
 
+// relabelled lets the namespace default lead to the new revision, with its pods on the old.
+func relabelled(s *mesh.Snapshot) {
+	for i, n := range s.Namespaces {
+		if n.Name == "default" {
+			s.Namespaces[i].Labels = map[string]string{mesh.RevLabel: "1-29-1"}
+		}
+	}
+}
+
+// With --surge every Deployment has one pod more first, also one of a single pod; a
+// StatefulSet has a first pod; and the rest is asked for.
+func TestSurge(t *testing.T) {
+	s := canary().Workload(mesh.KindStatefulSet, "default", "db", meshtest.Replicas(2)).Snapshot()
+	relabelled(&s)
+	p := plan.Build(s, op(plan.Operation{Verb: plan.Roll, Namespaces: []string{"default"}, Workloads: []string{"db", "details-v1"}, FirstPod: true, Surge: true}))
+	want := []string{"surge-pods default/details-v1", "restart-first-pods statefulset default/db", "restart-workloads default/* (asks)"}
+	if d := cmp.Diff(want, kinds(p)); d != "" {
+		t.Fatalf("%s\n%v", d, p.Findings)
+	}
+	after := plan.Simulate(s, p.Steps[0])
+	if n := len(after.Pods) - len(s.Pods); n != 1 {
+		t.Errorf("%d pods more", n)
+	}
+	end := plan.Simulate(plan.Simulate(after, p.Steps[1]), p.Steps[2])
+	if len(end.Pods) != len(s.Pods) {
+		t.Errorf("%d pods at the end, %d before", len(end.Pods), len(s.Pods))
+	}
+}
+
 func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 	for _, k := range plan.OperationKinds() {
 		found := false
@@ -339,6 +368,7 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 			{Verb: plan.Uninstall, Chart: "base"},
 			{Verb: plan.Uninstall, Purge: true},
 			keptOp("old", "1.28.0"),
+			{Verb: plan.Roll, FirstPod: true, Surge: true},
 		} {
 			w := canary().Tag("old", "1-29-1").Namespace("edge")
 			if o.Chart == "base" {
@@ -346,6 +376,9 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 			}
 			if o.Purge {
 				w.Change(dangling)
+			}
+			if o.Verb == plan.Roll {
+				w.Namespace("moved", mesh.RevLabel, "1-29-1").Deployment("moved", "cart", meshtest.On("default"))
 			}
 			r := op(o)
 			r.To = "1.29.1"

@@ -36,13 +36,14 @@ const (
 	RemoveTag       Kind = "remove-tag"       // injector, Service and validator of a tag
 	InstallChart    Kind = "install-chart"    // a release of the base or the gateway chart
 	RemoveChart     Kind = "remove-chart"     // such a release
+	Surge           Kind = "surge-pods"       // one replica more of each Deployment, its template as it is
 	RestoreRevision Kind = "restore-revision" // a removed control plane, from what its removal kept
 	RemoveRest      Kind = "remove-rest"      // of a mesh that goes as a whole: what no release, tag or control plane holds
 )
 
 // OperationKinds lists the kinds that only single operations use.
 func OperationKinds() []Kind {
-	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest}
+	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge}
 }
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.

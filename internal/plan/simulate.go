@@ -52,6 +52,8 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each ki
 		removeChart(s, *st.Release)
 	case RestoreRevision:
 		simulateRestore(s, st)
+	case Surge:
+		simulateSurge(s, st)
 	case RemoveRest:
 		simulateRest(s)
 	}
@@ -148,6 +150,7 @@ func setLabels(s *mesh.Snapshot, namespace string, labels map[string]*string) {
 
 // simulateRestart gives the workloads the pods that the injectors make now.
 func simulateRestart(s *mesh.Snapshot, st Step) {
+	endSurge(s, st)
 	made := makers(s, st)
 	s.Pods = slices.DeleteFunc(s.Pods, func(p mesh.Pod) bool {
 		_, restarted := made[p.Workload]
@@ -182,6 +185,36 @@ func simulateFirst(s *mesh.Snapshot, st Step) {
 		}
 		s.Pods[i].Revision, s.Pods[i].Version, s.Pods[i].Ready = c.Revision, c.Version, true
 		delete(made, p.Workload) // one is enough
+	}
+}
+
+// simulateSurge gives each workload one pod more, which the injectors make now.
+func simulateSurge(s *mesh.Snapshot, st Step) {
+	made := makers(s, st)
+	for i, w := range s.Workloads {
+		c, ok := made[w.Ref]
+		if !ok {
+			continue
+		}
+		s.Workloads[i].Replicas, s.Workloads[i].Ready = w.Replicas+1, w.Ready+1
+		s.Pods = append(s.Pods, mesh.Pod{
+			Namespace: w.Namespace, Name: surged(w.Ref), Workload: w.Ref, Labels: w.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true,
+		})
+	}
+}
+
+func surged(ref mesh.Ref) string { return ref.Name + "-surge" }
+
+// endSurge takes the pod more away again, where there is one.
+func endSurge(s *mesh.Snapshot, st Step) {
+	for i, w := range s.Workloads {
+		if !slices.Contains(st.Workloads, w.Ref) {
+			continue
+		}
+		was := len(s.Pods)
+		s.Pods = slices.DeleteFunc(s.Pods, func(p mesh.Pod) bool { return p.Workload == w.Ref && p.Name == surged(w.Ref) })
+		gone := was - len(s.Pods)
+		s.Workloads[i].Replicas, s.Workloads[i].Ready = w.Replicas-gone, w.Ready-gone
 	}
 }
 

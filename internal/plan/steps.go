@@ -227,15 +227,38 @@ func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
 		return Step{
 			Kind: kind, Target: target, Namespace: w.ns, Workloads: refs, From: old, To: b.to, Pace: b.req.Pace,
 			Why: why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
-			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, FirstPods: kind == FirstPods},
+			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, FirstPods: kind == FirstPods || kind == Surge},
 			Undo:     Undo{What: undo},
 		}
 	}
-	if several := inParts(w.units); len(several) > 0 {
+	units := w.units
+	if b.surge {
+		var more []unit
+		more, units = surging(units)
+		if len(more) > 0 {
+			b.add(step(Surge, more, "one pod more of each, of the same template, beside the others; where an HPA owns the number its bounds make room", "the new pod goes"))
+			needs = nil
+		}
+	}
+	if several := inParts(units); len(several) > 0 {
 		b.add(step(FirstPods, several, "one new pod of each workload that has several, beside the others", "back to the old pods"))
 		needs = nil
 	}
 	b.add(step(Restart, w.units, w.why, "restart on "+old))
+}
+
+// surging are the workloads that can have a pod more, and the others: a Deployment
+// makes it beside the old ones whatever its strategy; a StatefulSet's would have a
+// name and a volume of its own.
+func surging(units []unit) (more, others []unit) {
+	for _, u := range units {
+		if u.w.Kind == mesh.KindDeployment && u.w.Replicas > 0 {
+			more = append(more, u)
+		} else {
+			others = append(others, u)
+		}
+	}
+	return more, others
 }
 
 // inParts are the workloads whose first pod can go ahead of the others.

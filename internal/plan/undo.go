@@ -73,6 +73,8 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		}
 	case RemoveChart:
 		chartAsBefore(&out, *st.Release, before)
+	case Surge:
+		endSurge(&out, st)
 	case RemoveRest:
 		undoRest(&out, before)
 	}

@@ -116,6 +116,8 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 		return "uninstall chart"
 	case plan.RestoreRevision:
 		return "restore revision"
+	case plan.Surge:
+		return several("one pod more", "one pod more", len(s.Workloads))
 	case plan.RemoveRest:
 		return "remove the rest"
 	}
@@ -258,7 +260,7 @@ func minutes(pl plan.Plan) int {
 			sum += 40 * time.Second
 		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
 			sum += 15 * time.Second
-		case plan.FirstPods, plan.Restart:
+		case plan.FirstPods, plan.Surge, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace
 			sum += time.Duration(rounds) * 30 * time.Second
 		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag:
