@@ -12,6 +12,8 @@ import (
 	"github.com/serin-mesh/serin/internal/view"
 )
 
+var errNoRevision = errors.New("no revision is named\n  remedy: name the one in question with --revision; serin revisions lists them")
+
 // diffRequest is `serin diff` as it was typed.
 type diffRequest struct {
 	workload, revision, from string
@@ -58,7 +60,7 @@ Differences are grouped by pattern and classed:
 
 func (a *app) runDiff(ctx context.Context, req diffRequest) error {
 	if req.revision == "" {
-		return errors.New("whose configuration?\n  remedy: name the revision with --revision; serin revisions lists them")
+		return errNoRevision
 	}
 	if (req.workload != "") == req.all {
 		return errors.New("diff needs a workload or --all, and not both\n  remedy: serin diff deployment/NAME.NAMESPACE, or --all")

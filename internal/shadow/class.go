@@ -20,6 +20,9 @@ func Classes() []Class { return []Class{Dangerous, Unexplained, Expected} }
 
 // danger says why a change is dangerous, or nothing.
 func danger(c change) string {
+	if c.op == Rejected {
+		return "the pod would not be created"
+	}
 	if c.kind == Pods {
 		return ""
 	}

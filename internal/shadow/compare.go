@@ -75,6 +75,11 @@ func Compare(subjects []Subject, s Sides, hosts []string) Report {
 			continue
 		}
 		r.Workloads++
+		if subject.Refused != "" {
+			per[Pods]++
+			count(found, change{kind: Pods, resource: "pod", op: Rejected, to: subject.Refused}, s, subject.Workload)
+			continue
+		}
 		for _, kind := range Kinds() {
 			older, newer := subject.Old.normal(hosts)[kind], subject.New.normal(hosts)[kind]
 			per[kind] += len(union(older, newer))

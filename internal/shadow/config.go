@@ -35,6 +35,7 @@ type Subject struct {
 	Workload string
 	Old, New Config
 	Failed   string // why it could not be asked; then there is nothing to compare
+	Refused  string // why the new side would not come to be at all: a pod that a policy rejects
 }
 
 // Sides says what is compared with what.

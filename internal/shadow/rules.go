@@ -23,9 +23,9 @@ type Rule struct {
 	Op     Operation `json:"op"`
 	From   any       `json:"from,omitempty"`
 	To     any       `json:"to,omitempty"`
-	Swap   bool      `json:"swap,omitempty"` // from is to, with the old version or revision for the new
-	Until  string    `json:"until"`          // the last minor release with the old way
-	Since  string    `json:"since"`          // the first with the new one
+	Swap   bool      `json:"swap,omitempty"`  // from is to, with the old version or revision for the new
+	Until  string    `json:"until,omitempty"` // the last minor release with the old way
+	Since  string    `json:"since,omitempty"` // the first with the new one
 	What   string    `json:"what"`
 	Source string    `json:"source"`
 	Link   string    `json:"link"`
@@ -54,8 +54,14 @@ func (r Rule) explains(c change, s Sides) bool {
 	return reflect.DeepEqual(r.From, c.from) && reflect.DeepEqual(r.To, c.to)
 }
 
+// always is a rule about what has another name with every revision.
+func (r Rule) always() bool { return r.Swap && r.Until == "" && r.Since == "" }
+
 // between says whether an upgrade crosses what the rule is about.
 func (r Rule) between(s Sides) bool {
+	if r.always() {
+		return s.Old.Version != "" && s.New.Version != ""
+	}
 	return minor(s.Old.Version, r.Until) <= 0 && minor(s.New.Version, r.Since) >= 0 && known(s.Old.Version) && known(s.New.Version)
 }
 

@@ -191,7 +191,7 @@ func TestRules_nameEverything(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, r := range shadow.Rules() {
-		if r.Code == "" || seen[r.Code] || r.Kind == "" || r.Path == "" || r.Op == "" || r.Until == "" || r.Since == "" || r.What == "" || r.Source == "" || r.Link == "" {
+		if r.Code == "" || seen[r.Code] || r.Kind == "" || r.Path == "" || r.Op == "" || !r.Swap && (r.Until == "" || r.Since == "") || r.What == "" || r.Source == "" || r.Link == "" {
 			t.Errorf("%s: a field is missing, or the code is another rule's: %+v", r.Code, r)
 		}
 		if !r.Swap && r.From == nil && r.To == nil {
@@ -247,5 +247,52 @@ func TestCompare_theOrderOfSubjectsChangesNothing(t *testing.T) {
 	one, other := shadow.Compare([]shadow.Subject{a, b}, sides(), nil), shadow.Compare([]shadow.Subject{b, a}, sides(), nil)
 	if diff := cmp.Diff(one, other); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestProve(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		pods    []shadow.Subject
+		configs []shadow.Subject
+		objects []shadow.Object
+		want    shadow.Class
+	}{
+		{"all well", nil, nil, []shadow.Object{{Kind: "VirtualService", Name: "a"}}, shadow.Expected},
+		{"a warning stops nothing", nil, nil, []shadow.Object{{Name: "a", Warnings: []string{"deprecated"}}}, shadow.Expected},
+		{"only the new revision refuses an object", nil, nil, []shadow.Object{{Name: "a", Denied: "no"}}, shadow.Dangerous},
+		{"both refuse it", nil, nil, []shadow.Object{{Name: "a", Denied: "no", Before: "no"}}, shadow.Unexplained},
+		{"nobody could be asked", nil, nil, []shadow.Object{{Name: "a", Failed: "timeout"}}, shadow.Unexplained},
+		{"a pod that a policy rejects", []shadow.Subject{{Workload: "a", Refused: "quota"}}, nil, nil, shadow.Dangerous},
+		{"a proxy that could not be asked", nil, []shadow.Subject{{Workload: "a", Failed: "away"}}, nil, shadow.Unexplained},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := shadow.Prove(shadow.Question{Sides: sides()}, tt.pods, tt.configs, tt.objects)
+			if p.Verdict != tt.want {
+				t.Errorf("%s, want %s: %+v", p.Verdict, tt.want, p)
+			}
+		})
+	}
+}
+
+// What is named after the revision or the version has another name on the other
+// side; anything else about it that changes is no swap.
+func TestCompare_aSwapIsOfNamesOnly(t *testing.T) {
+	pod := func(image string) string {
+		return `{"spec":{"containers":[{"name":"istio-proxy","image":"` + image + `"}]}}`
+	}
+	for _, tt := range []struct {
+		from, to string
+		want     shadow.Class
+	}{
+		{"docker.io/istio/proxyv2:1.27.0", "docker.io/istio/proxyv2:1.29.1", shadow.Expected},
+		{"docker.io/istio/proxyv2:1.27.0-distroless", "docker.io/istio/proxyv2:1.29.1-distroless", shadow.Expected},
+		{"docker.io/istio/proxyv2:1.27.0", "evil.example.com/proxyv2:1.29.1", shadow.Unexplained},
+		{"docker.io/istio/proxyv2:1.27.0", "docker.io/istio/proxyv2:1.29.0", shadow.Unexplained},
+		{"docker.io/istio/proxyv2:1.27.0-distroless", "docker.io/istio/proxyv2:1.29.1", shadow.Unexplained},
+	} {
+		if got := one(t, shadow.Pods, "pod", pod(tt.from), pod(tt.to)).Worst(); got != tt.want {
+			t.Errorf("%s to %s: %s, want %s", tt.from, tt.to, got, tt.want)
+		}
 	}
 }

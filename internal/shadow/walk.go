@@ -17,6 +17,7 @@ const (
 	Removed   Operation = "removed"
 	Changed   Operation = "changed"
 	Reordered Operation = "reordered" // elements of a list whose order counts
+	Rejected  Operation = "rejected"  // it would not come to be
 )
 
 // change is one difference between two documents.

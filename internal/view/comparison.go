@@ -21,6 +21,12 @@ func WriteComparison(w io.Writer, f Format, r shadow.Report) error {
 	}
 	p := &printer{w: w}
 	p.f("%s -> %s: %s, %s\n", r.Old, r.New, mesh.Count(r.Workloads, "workload"), mesh.Count(r.Resources, "resource"))
+	p.differences(r)
+	p.f("\n%s\n", conclusion(r))
+	return p.err
+}
+
+func (p *printer) differences(r shadow.Report) {
 	for _, u := range r.Unasked {
 		p.f("\nNOT COMPARED  %s\n    %s\n", u.Workload, u.Why)
 	}
@@ -38,8 +44,6 @@ func WriteComparison(w io.Writer, f Format, r shadow.Report) error {
 			p.f("    %s\n", d.Link)
 		}
 	}
-	p.f("\n%s\n", conclusion(r))
-	return p.err
 }
 
 // where is a difference without its values: what, in which field.

@@ -41,6 +41,8 @@ import (
 //	kept        the version of what is kept of a removed control plane, or none
 //	refuses     the pod that has refused its routes
 //	given       what the revisions give each workload, as subjects of a comparison
+//	rejected    why no pod would be created on the new revision
+//	denied      why the new revision's validator refuses an object
 //	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
@@ -169,6 +171,23 @@ func (w world) Configs(_ context.Context, q shadow.Question) ([]shadow.Subject, 
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// Pods are alike on both sides, unless a script says that they are rejected.
+func (w world) Pods(_ context.Context, q shadow.Question) ([]shadow.Subject, error) {
+	var out []shadow.Subject
+	for _, ref := range q.Workloads {
+		out = append(out, shadow.Subject{Workload: ref.String(), Refused: w.read("rejected")})
+	}
+	return out, nil
+}
+
+// Objects are two, one of which a script may have denied.
+func (w world) Objects(context.Context, shadow.Question) ([]shadow.Object, error) {
+	return []shadow.Object{
+		{Kind: "VirtualService", Namespace: "shop", Name: "warned", Warnings: []string{"the field is deprecated"}},
+		{Kind: "VirtualService", Namespace: "shop", Name: "denied", Denied: w.read("denied")},
+	}, nil
 }
 
 // workload is one that is not in the mesh: a script writes it to the file "outside".
