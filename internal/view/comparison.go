@@ -56,6 +56,9 @@ func where(d shadow.Difference) string {
 
 // values are what was and what would be.
 func values(d shadow.Difference) []string {
+	if reason, ok := d.To.(string); ok && d.Op == shadow.Rejected {
+		return append([]string{reason}, others(d)...)
+	}
 	var out []string
 	if d.From != nil {
 		out = append(out, "was "+brief(d.From))
@@ -63,10 +66,14 @@ func values(d shadow.Difference) []string {
 	if d.To != nil {
 		out = append(out, "would be "+brief(d.To))
 	}
+	return append(out, others(d)...)
+}
+
+func others(d shadow.Difference) []string {
 	if d.Various {
-		out = append(out, "and other values elsewhere")
+		return []string{"and others elsewhere"}
 	}
-	return out
+	return nil
 }
 
 // long is how much of a value fits in a line.
