@@ -250,7 +250,8 @@ func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
 // surging are the workloads that can have a pod more, and the others: a Deployment
 // makes it beside the old ones whatever its strategy; a StatefulSet's would have a
 // name and a volume of its own.
-func surging(units []unit) (more, others []unit) {
+func surging(units []unit) ([]unit, []unit) {
+	var more, others []unit
 	for _, u := range units {
 		if u.w.Kind == mesh.KindDeployment && u.w.Replicas > 0 {
 			more = append(more, u)

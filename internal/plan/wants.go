@@ -22,7 +22,7 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 		return planeNotAt(s, st.To, st.Version)
 	case MoveNamespace, RestoreLabels:
 		return labelsNotAt(s, st.Namespace, st.After)
-	case FirstPods:
+	case FirstPods, Surge:
 		return podsNotAt(s, st, 1)
 	case Restart:
 		return podsNotAt(s, st, 0)
@@ -64,7 +64,7 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		}
 	case MoveNamespace, RestoreLabels:
 		return labelsNotAt(s, st.Namespace, st.Before)
-	case FirstPods, Restart:
+	case FirstPods, Surge, Restart:
 		back := st
 		back.To = st.From
 		return podsNotAt(s, back, 0)
@@ -313,7 +313,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
 	}
 	return st.Target
 }
