@@ -21,7 +21,9 @@ const killEnv = "SERIN_E2E_KILL"
 
 // S-55: whoever is killed in the middle of a wave, the upgrade ends all new, and
 // no proxy is ever on another revision than its pod's annotation. Services that
-// drain lose nothing where serin or an istiod is killed.
+// drain lose nothing where serin is killed. Without an istiod the proxies of its
+// revision do not learn that other pods have taken over: when it is away for longer
+// than the services drain, that costs requests, whoever restarts them.
 func TestKill_inTheMiddleOfAWave(t *testing.T) {
 	for _, victim := range []string{"serin", "old istiod", "new istiod", "apiserver", "kubelet"} {
 		t.Run(victim, func(t *testing.T) {
@@ -41,10 +43,9 @@ func TestKill_inTheMiddleOfAWave(t *testing.T) {
 			for _, m := range mixed {
 				t.Errorf("S-55: %s", m)
 			}
-			if part {
-				return // what it costs is not serin's to save: the report says it
+			if victim == "serin" {
+				w.lost(r) // what the others cost is not serin's to save: the report says it
 			}
-			w.lost(r)
 		})
 	}
 }
