@@ -32,7 +32,7 @@ func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
 		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers,
-		Manifest: manifest, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
+		Manifest: manifest, Content: content, Evidence: collected, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
 		Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
@@ -119,13 +119,28 @@ func asker(t cli.Target) (cli.Asker, error) {
 	return istiod.New(istiod.Config{Client: c.Kube, Dynamic: c.Dynamic, Forward: evidence.NewForwarder(cfg), Namespace: t.IstioNamespace}), nil
 }
 
-// drivers starts the prober, if the plan has one, and what carries out deeds.
-func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error) {
+// probed is what collects evidence, and the prober, nil if the plan has none.
+func probed(t cli.Target, p plan.Plan) (*evidence.Gatherer, *evidence.Prober, error) {
 	var prober *evidence.Prober
 	if p.Request.Probe != nil {
 		prober = evidence.NewProber(*p.Request.Probe, clock.Now)
 	}
 	g, err := gatherer(t, prober)
+	return g, prober, err
+}
+
+// collected collects evidence for a command that drives nothing.
+func collected(ctx context.Context, t cli.Target, p plan.Plan) (drive.Gatherer, func(), error) {
+	g, prober, err := probed(t, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	return g, sync.OnceFunc(probing(ctx, prober, g)), nil
+}
+
+// drivers starts the prober, if the plan has one, and what carries out deeds.
+func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error) {
+	g, prober, err := probed(t, p)
 	if err != nil {
 		return cli.Drivers{}, err
 	}
@@ -133,7 +148,16 @@ func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error
 	if err != nil {
 		return cli.Drivers{}, err
 	}
-	d := cli.Drivers{Writer: w, Gatherer: g, Close: sync.OnceFunc(probing(ctx, prober, g))}
+	cfg, err := t.REST()
+	if err != nil {
+		return cli.Drivers{}, err
+	}
+	watcher, err := cluster.NewWatcher(cfg, t.IstioNamespace)
+	if err != nil {
+		return cli.Drivers{}, err
+	}
+	end := probing(ctx, prober, g)
+	d := cli.Drivers{Writer: w, Gatherer: g, Watcher: watcher, Close: sync.OnceFunc(func() { watcher.Close(); end() })}
 	if prober != nil {
 		d.Requests = prober.Ended
 	}
@@ -178,6 +202,14 @@ func manifest(ctx context.Context, t cli.Target, r cli.Rendering) ([]byte, error
 		return nil, err
 	}
 	return w.Manifest(ctx, r.Step, r.Plan, r.Before, r.Server)
+}
+
+func content(ctx context.Context, t cli.Target, r cli.Rendering) (plan.Content, error) {
+	w, err := writer(t, r.Plan)
+	if err != nil {
+		return plan.Content{}, err
+	}
+	return w.Content(ctx, r.Step, r.Plan, r.Before)
 }
 
 func carried(t cli.Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error) {

@@ -135,7 +135,7 @@ func terminal(w io.Writer) bool {
 // ports are what drive.Loop looks, does and stores with.
 func (a *app) ports(reader drive.Reader, d Drivers, j Journal) drive.Ports {
 	return drive.Ports{
-		Reader: reader, Writer: d.Writer, Gatherer: d.Gatherer, Journal: j,
+		Reader: reader, Writer: d.Writer, Gatherer: d.Gatherer, Watcher: d.Watcher, Journal: j,
 		Now: a.world.Now, Wait: a.world.Wait, Requests: d.Requests,
 	}
 }

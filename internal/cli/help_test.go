@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestHelp keeps every flag and word of the command line where a review sees it change.
 func TestHelp(t *testing.T) {
 	var b strings.Builder
-	for c := range strings.FieldsSeq("status snapshot precheck plan apply pause resume approve abort rollback history report version proxy-status proxy-config exit-codes") {
+	for c := range strings.FieldsSeq("status snapshot precheck plan apply pause resume approve abort rollback history report version proxy-status proxy-config verify exit-codes") {
 		_, out, _ := (&fake{}).serin(t, "help "+c)
 		// The flags that every command has from kubectl are not serin's to describe.
 		own, _, _ := strings.Cut(out, "\nGlobal Flags:")

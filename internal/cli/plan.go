@@ -26,15 +26,25 @@ func (a *app) plan() *cobra.Command {
 		out   string
 	)
 	c := &cobra.Command{
-		Use: "plan --to VERSION", Short: "Show what an upgrade would do, step by step; writes nothing to the cluster",
+		Use: "plan --to VERSION [-o patches DIR]", Short: "Show what an upgrade would do, step by step; writes nothing to the cluster",
 		Example: `  # see the plan and keep it
   serin plan --to 1.29.1 -o plan.yaml
   # in a pipeline: exit code 2 says that there is something to do
-  serin plan --to 1.29.1 --detailed-exitcode`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+  serin plan --to 1.29.1 --detailed-exitcode
+  # what to commit where Git declares the mesh, a folder a step
+  serin plan --to 1.29.1 -o patches upgrade/`,
+		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if req.request, err = flags.request(c); err != nil {
+				return err
+			}
+			if out == asPatches {
+				if len(args) != 1 || req.detailed {
+					return fmt.Errorf("-o patches takes one folder to write into, and no --detailed-exitcode\n  remedy: %s -o patches DIR", c.CommandPath())
+				}
+				return a.makePatches(c.Context(), req, args[0])
+			}
+			if err := noArgs(c, args); err != nil {
 				return err
 			}
 			if req.out, err = parseOutputOrFile(out, view.Text, view.JSON, view.YAML); err != nil {
@@ -44,7 +54,7 @@ func (a *app) plan() *cobra.Command {
 		},
 	}
 	flags.add(c)
-	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json, yaml; or a file that ends in .yaml or .json, besides the text")
+	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json, yaml; or a file that ends in .yaml or .json, besides the text; or patches, with a folder for what to commit")
 	c.Flags().BoolVar(&req.detailed, "detailed-exitcode", false, "Exit with 2 when there is something to do")
 	return c
 }

@@ -15,6 +15,7 @@ import (
 // requestFlags is an upgrade request as flags say it.
 type requestFlags struct {
 	to, revision, charts, onShut string
+	owners                       string
 	file                         string
 	from, ignore                 []string
 	operators                    []string
@@ -42,6 +43,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
 	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
 	fs.BoolVar(&f.keep, "keep", false, "Keep the old control plane: the plan ends before it is removed")
+	fs.StringVar(&f.owners, "owners", "", "git: all that is declared stands in Git, also where no mark says so, and is waited for")
 	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of overridable findings to turn into warnings")
 }
 
@@ -68,6 +70,8 @@ func said(r plan.Request, c *cobra.Command) error {
 		return fmt.Errorf("which Istio version to go to is missing\n  remedy: %s --to 1.29.1, or `to:` in the file of -f", c.CommandPath())
 	case r.OnShut != "" && r.OnShut != plan.Hold && r.OnShut != plan.Rollback:
 		return fmt.Errorf("--on-shut %q is neither hold nor undo", r.OnShut)
+	case r.Owners != "" && r.Owners != plan.OwnersGit:
+		return fmt.Errorf("--owners %q is not git: leave it out where the marks in the cluster say whose the mesh is", r.Owners)
 	case r.Probe != nil && r.Probe.URL == "":
 		return errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
 	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
@@ -88,6 +92,7 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "pace", &r.Pace, f.pace)
 	set(said, "min-served", &r.MinServed, f.minServed)
 	set(said, "keep", &r.Keep, f.keep)
+	set(said, "owners", &r.Owners, plan.Owners(f.owners))
 	set(said, "ignore-check", &r.IgnoreChecks, f.ignore)
 	p := plan.Probe{}
 	if r.Probe != nil {

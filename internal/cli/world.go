@@ -40,6 +40,10 @@ type World struct {
 	Asker    func(Target) (Asker, error)
 	Drivers  func(context.Context, Target, plan.Plan) (Drivers, error)
 	Manifest func(context.Context, Target, Rendering) ([]byte, error) // as YAML
+	// Content is what a step is made of, for those who commit it, without secrets.
+	Content func(context.Context, Target, Rendering) (plan.Content, error)
+	// Evidence is what gates judge, for a command that drives nothing; the function ends it.
+	Evidence func(context.Context, Target, plan.Plan) (drive.Gatherer, func(), error)
 	// Carried is the release that a step would install, secrets masked.
 	Carried func(t Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error)
 	// Kept is the version of a removed control plane that is kept, empty if none is.
@@ -73,6 +77,7 @@ type Endpoint struct {
 type Drivers struct {
 	Writer   drive.Writer
 	Gatherer drive.Gatherer
+	Watcher  drive.Watcher              // nil: looked each second
 	Requests func() (ended, failed int) // of the prober; nil without one
 	Close    func()
 }

@@ -16,7 +16,7 @@ func NamespaceOwner(o metav1.Object) mesh.Owner               { return namespace
 func ImageVersion(image string) string                        { return imageVersion(image) }
 func RevisionOfPod(p *corev1.Pod) string                      { return podOf(p).Revision }
 func WorkloadOfDeployment(d *appsv1.Deployment) mesh.Workload { return deploymentOf(d).Workload }
-func Masked(values map[string]any) map[string]any             { return masked(values) }
+func Masked(values map[string]any) map[string]any             { return mesh.Masked(values) }
 
 // NamespaceResource is what namespaces are called.
 func NamespaceResource() schema.GroupVersionResource { return namespaceResource() }

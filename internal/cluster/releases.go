@@ -126,7 +126,7 @@ func (r *Reader) release(ctx context.Context, rec record) (*mesh.Release, error)
 		return nil, nil //nolint:nilnil // not Istio's
 	}
 	rel.Namespace = rec.namespace
-	rel.Values = masked(rel.Values)
+	rel.Values = mesh.Masked(rel.Values)
 	return &rel, nil
 }
 
@@ -165,72 +165,4 @@ func decodeRelease(s *corev1.Secret) (mesh.Release, error) {
 		Name: stored.Name, Chart: stored.Chart.Metadata.Name, Version: stored.Chart.Metadata.Version,
 		Status: stored.Info.Status, Values: stored.Config,
 	}, nil
-}
-
-// mask stands in a Snapshot for what may be a secret.
-const mask = "(hidden)"
-
-// masked hides what looks like a secret by its key. A Snapshot goes into bug
-// reports; deeds read a release's values themselves.
-func masked(values map[string]any) map[string]any {
-	out := make(map[string]any, len(values))
-	for k, v := range values {
-		out[k] = maskValue(k, v)
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
-}
-
-func maskValue(key string, v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		return masked(v)
-	case []any:
-		out := make([]any, len(v))
-		named, _ := maskedName(v)
-		for i := range v {
-			out[i] = maskValue(key, v[i])
-			if m, ok := out[i].(map[string]any); ok && named[i] {
-				m["value"] = mask
-			}
-		}
-		return out
-	case string:
-		if v != "" && secret(key) {
-			return mask
-		}
-	}
-	return v
-}
-
-// maskedName finds list elements of the form {name: API_TOKEN, value: …}, as an environment has them.
-func maskedName(list []any) (map[int]bool, bool) {
-	out := map[int]bool{}
-	for i, e := range list {
-		m, ok := e.(map[string]any)
-		name, isName := m["name"].(string)
-		if _, has := m["value"].(string); ok && isName && has && secret(name) {
-			out[i] = true
-		}
-	}
-	return out, len(out) > 0
-}
-
-// secret says whether a key names a secret's value. What names a Secret object
-// (imagePullSecrets, credentialName) is no secret, and the planner may need it.
-func secret(key string) bool {
-	k := strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(key))
-	for _, reference := range []string{"secrets", "secretname", "secretref", "credentialname", "tokenaudience", "tokenaud", "jwtpolicy"} {
-		if strings.HasSuffix(k, reference) {
-			return false
-		}
-	}
-	for _, word := range []string{"password", "passwd", "secret", "token", "apikey", "privatekey", "accesskey", "credential", "passphrase"} {
-		if strings.Contains(k, word) {
-			return true
-		}
-	}
-	return false
 }

@@ -169,7 +169,7 @@ func (r *Reader) meshConfigs(ctx context.Context, v *survey) error {
 			v.note(func() { v.Unseen = append(v.Unseen, "configmap "+c.Namespace+"/"+name+": its mesh is no YAML") })
 			continue
 		}
-		config = masked(config)
+		config = mesh.Masked(config)
 		if config == nil {
 			config = map[string]any{}
 		}

@@ -56,8 +56,8 @@ func istiodOf(d *appsv1.Deployment) istiodFact {
 			switch {
 			case e.ValueFrom != nil:
 				value = "(reference)"
-			case secret(e.Name):
-				value = mask
+			case mesh.Secret(e.Name):
+				value = mesh.Hidden
 			}
 			f.Env[e.Name] = value
 		}

@@ -271,6 +271,9 @@ func runStatus(r run.Run, holder string) *RunStatus {
 	if r.At >= 0 && r.At < len(r.Plan.Steps) {
 		s := r.Plan.Steps[r.At]
 		out.Step, out.What = s.Number, fmt.Sprintf("%s %s", Step(s), s.Target)
+		if r.Awaits() {
+			out.What += ", " + outcome(r)
+		}
 	}
 	out.Sent, out.Failed = totals(r)
 	return out

@@ -61,6 +61,7 @@ func canary(versions []string) *meshtest.World {
 //	mesh edit service TAG REVISION         the Service of a tag
 //	mesh edit deployment NAMESPACE NAME [N] a workload more, with N pods
 //	mesh edit gateway NAMESPACE NAME REV   a managed Gateway with this label
+//	mesh edit argocd                       declared in Git, and synced by Argo CD
 //	mesh edit istioctl                     installed by istioctl, and not by Helm
 func edit(w world, args []string) int {
 	s, err := w.Observe(context.Background())
@@ -88,6 +89,8 @@ func edit(w world, args []string) int {
 		for i := range n {
 			s.Pods = append(s.Pods, mesh.Pod{Namespace: args[1], Name: fmt.Sprintf("%s-%d", args[2], i), Workload: wl.Ref, Labels: wl.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true})
 		}
+	case args[0] == "argocd":
+		s = meshtest.ByGit(s, mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "istio"})
 	case args[0] == "istioctl":
 		s = meshtest.ByIstioctl(s)
 	case args[0] == "gateway" && len(args) == 4:

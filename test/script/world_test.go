@@ -43,6 +43,7 @@ import (
 //	given       what the revisions give each workload, as subjects of a comparison
 //	rejected    why no pod would be created on the new revision
 //	denied      why the new revision's validator refuses an object
+//	git         what becomes of a step that waits for Git: "commits" makes it, "nobody" types ctrl-C after a while
 //	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
@@ -85,6 +86,8 @@ func fakeWorld() cli.World {
 		Kept: func(_ context.Context, _ cli.Target, c mesh.ControlPlane) (string, error) {
 			return strings.NewReplacer("none", "", "as-it-was", c.Version).Replace(cmp.Or(w.read("kept"), "as-it-was")), nil
 		},
+		Content:          w.content,
+		Evidence:         func(context.Context, cli.Target, plan.Plan) (drive.Gatherer, func(), error) { return w, func() {}, nil },
 		CreateNamespaces: w.createNamespaces,
 		Now:              w.now,
 		Wait:             w.wait,
@@ -110,6 +113,9 @@ const deedTime = 5 * time.Second
 // wait lets the clock go on at once. A script that watches looks three times.
 func (w world) wait(ctx context.Context, d time.Duration) error {
 	w.pass(d)
+	if err := w.git(ctx); err != nil {
+		return err
+	}
 	if slices.Contains(os.Args, "-w") {
 		w.write("looks", w.read("looks")+".")
 		if len(w.read("looks")) > 2 {
@@ -223,6 +229,9 @@ func (w world) Observe(context.Context) (mesh.Snapshot, error) {
 
 // Apply does what the simulation says, as the cluster would.
 func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snapshot) error {
+	if st.ByGit() {
+		return fmt.Errorf("step %d is Git's, and was applied", st.Number)
+	}
 	if w.read("fail") == string(st.Kind) {
 		return fmt.Errorf("doing step %d: the API server said no", st.Number)
 	}
