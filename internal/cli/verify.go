@@ -105,15 +105,24 @@ func (a *app) showVerified(v view.Verified, out output) error {
 	return err
 }
 
+// said refuses what cannot be asked.
+func (req verifyRequest) said() error {
+	switch {
+	case req.before && req.back:
+		return errors.New("--before and --back ask for two things: one at a time")
+	case req.file != "" && (req.run != "" || req.back):
+		return errors.New("-f names a plan that has no run: --run and --back ask about a run")
+	}
+	return nil
+}
+
 // verified is the run that the step is one of; a plan from a file is taken for
 // one that has not begun.
 func (a *app) verified(c *cobra.Command, req verifyRequest) (run.Run, error) {
-	switch {
-	case req.before && req.back:
-		return run.Run{}, errors.New("--before and --back ask for two things: one at a time")
-	case req.file != "" && (req.run != "" || req.back):
-		return run.Run{}, errors.New("-f names a plan that has no run: --run and --back ask about a run")
-	case req.file != "":
+	if err := req.said(); err != nil {
+		return run.Run{}, err
+	}
+	if req.file != "" {
 		pl, err := readPlan(c, req.file)
 		return run.Run{Plan: pl}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -46,7 +47,8 @@ func (w *Writer) Content(ctx context.Context, st plan.Step, p plan.Plan, before 
 		c, err = w.tagContent(ctx, st, before)
 	case plan.RemoveRevision:
 		c, err = w.removalContent(ctx, st, before)
-	case plan.MoveNamespace, plan.FirstPods, plan.Restart, plan.RestoreLabels, plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart:
+	case plan.MoveNamespace, plan.FirstPods, plan.Restart, plan.RestoreLabels, plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart,
+		plan.Surge, plan.RestoreRevision, plan.RemoveRest:
 		err = fmt.Errorf("%w: a %s is not committed", drive.ErrRefused, st.Kind)
 	}
 	if err != nil {
@@ -126,21 +128,10 @@ func (w *Writer) tagServiceContent(ctx context.Context, tag, rev, there string) 
 // tagContent is the tag retargeted, whether or not the new revision is there.
 func (w *Writer) tagContent(ctx context.Context, st plan.Step, before mesh.Snapshot) (plan.Content, error) {
 	var c plan.Content
-	in, err := w.tagInjector(ctx, st.Tag)
+	in, err := w.tagOrPinned(ctx, st)
 	if err != nil {
 		return c, err
 	}
-	if in == nil { // the plan makes it first
-		old, err := w.ownInjector(ctx, st.From)
-		if err != nil {
-			return c, err
-		}
-		if old == nil {
-			return c, refused("there is neither tag %s nor an injector of revision %s to take it from", st.Tag, st.From)
-		}
-		in = pinned(st.Tag, old, w.namespace)
-	}
-	in = in.DeepCopy()
 	in.Labels[mesh.RevLabel] = st.To
 	for i := range in.Webhooks {
 		retarget(&in.Webhooks[i].ClientConfig, st.To)
@@ -171,6 +162,25 @@ func (w *Writer) tagContent(ctx context.Context, st plan.Step, before mesh.Snaps
 	c.Apply, err = plain(objects...)
 	c.Notes = []string{"All of it in one commit: injector, Service and validator of a tag lead to one revision. In place: a tag that is taken away and made again leaves its namespaces without an injector meanwhile."}
 	return c, err
+}
+
+// tagOrPinned is the tag's injector as it is, or as the plan makes it first.
+func (w *Writer) tagOrPinned(ctx context.Context, st plan.Step) (*mwc, error) {
+	in, err := w.tagInjector(ctx, st.Tag)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		return in.DeepCopy(), nil
+	}
+	old, err := w.ownInjector(ctx, st.From)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		return nil, refused("there is neither tag %s nor an injector of revision %s to take it from", st.Tag, st.From)
+	}
+	return pinned(st.Tag, old, w.namespace), nil
 }
 
 // retarget lets a webhook call a revision's Service. The CA bundle stays: revisions
@@ -269,7 +279,7 @@ func (w *Writer) planeContent(ctx context.Context, st plan.Step, p plan.Plan, be
 func (w *Writer) removalContent(ctx context.Context, st plan.Step, before mesh.Snapshot) (plan.Content, error) {
 	c := plan.Content{Notes: []string{
 		"Its webhooks go first: while nothing answers them they would refuse pods and configuration.",
-		"Only where serin verify " + fmt.Sprint(st.Number) + " --before says that nothing relies on it any more.",
+		"Only where serin verify " + strconv.Itoa(st.Number) + " --before says that nothing relies on it any more.",
 		"Declared as a chart: take out the one of revision " + st.From + ", and no other.",
 	}}
 	old, ok := before.ControlPlane(st.From)
@@ -296,7 +306,7 @@ func (w *Writer) removalContent(ctx context.Context, st plan.Step, before mesh.S
 		if o.GetLabels()[mesh.TagLabel] != "" || o.GetKind() == "CustomResourceDefinition" || o.GetName() == mesh.DefaultValidator {
 			continue // a tag's, or everybody's
 		}
-		c.Remove = append(c.Remove, plan.Object(o.GetAPIVersion(), o.GetKind(), o.GetNamespace(), o.GetName(), nil, nil))
+		c.Remove = append(c.Remove, plan.Object(o.GetAPIVersion(), o.GetKind(), o.GetNamespace(), o.GetName(), nil))
 	}
 	return c, nil
 }

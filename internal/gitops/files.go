@@ -3,6 +3,7 @@ package gitops
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ func Files(p plan.Plan, contents map[int]plan.Content, planFile []byte) ([]File,
 	for _, st := range p.Steps {
 		c := contents[st.Number]
 		folder := plan.Folder(st)
-		files, err := stepFiles(st, c)
+		files, err := stepFiles(c)
 		if err != nil {
 			return nil, fmt.Errorf("writing step %d as files: %w", st.Number, err)
 		}
@@ -87,7 +88,7 @@ func ReadIndex(b []byte) (Index, error) {
 }
 
 // stepFiles are the files of a step, each there only where it holds something.
-func stepFiles(st plan.Step, c plan.Content) ([]File, error) {
+func stepFiles(c plan.Content) ([]File, error) {
 	var out []File
 	add := func(name string, objects []map[string]any) error {
 		if len(objects) == 0 {
@@ -125,9 +126,7 @@ func deleted(objects []map[string]any) []map[string]any {
 	var out []map[string]any
 	for _, o := range objects {
 		d := map[string]any{"$patch": "delete"}
-		for k, v := range o {
-			d[k] = v
-		}
+		maps.Copy(d, o)
 		out = append(out, d)
 	}
 	return out

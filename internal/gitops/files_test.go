@@ -20,7 +20,7 @@ func folder(t *testing.T, planFile []byte) map[string]string {
 	for _, st := range p.Steps {
 		c, ok := plan.ContentOf(st)
 		if !ok {
-			c.Apply = []map[string]any{plan.Object("v1", "ConfigMap", "istio-system", "b", nil, nil), plan.Object("v1", "ConfigMap", "istio-system", "a", nil, nil)}
+			c.Apply = []map[string]any{plan.Object("v1", "ConfigMap", "istio-system", "b", nil), plan.Object("v1", "ConfigMap", "istio-system", "a", nil)}
 			c.Notes = []string{"Mind this."}
 		}
 		contents[st.Number] = c

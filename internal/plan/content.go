@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -30,29 +31,30 @@ type Values struct {
 func ContentOf(st Step) (Content, bool) {
 	switch st.Kind {
 	case MoveNamespace, RestoreLabels:
-		return Content{Patch: []map[string]any{Object("v1", "Namespace", "", st.Namespace, map[string]any{"labels": plainLabels(st.After)}, nil)}}, true
+		return Content{Patch: []map[string]any{Object("v1", "Namespace", "", st.Namespace, map[string]any{"metadata": map[string]any{"labels": plainLabels(st.After)}})}}, true
 	case Restart:
 		return Content{Patch: restarts(st)}, true
 	case FirstPods:
 		return Content{Notes: []string{"One new pod of each workload beside the others cannot be committed: serin apply makes it, or serin restart --first-pod, or leave it out."}}, true
-	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart:
+	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest:
 	}
 	return Content{}, false
 }
 
-// Object is a part of an object: what identifies it, and what is given.
-func Object(apiVersion, kind, namespace, name string, metadata, body map[string]any) map[string]any {
-	meta := map[string]any{"name": name}
+// Object is a part of an object: what identifies it, and what is given. Of what
+// is given as metadata it keeps its own name and namespace.
+func Object(apiVersion, kind, namespace, name string, given map[string]any) map[string]any {
+	meta := map[string]any{}
+	if m, ok := given["metadata"].(map[string]any); ok {
+		maps.Copy(meta, m)
+	}
+	meta["name"] = name
 	if namespace != "" {
 		meta["namespace"] = namespace
 	}
-	for k, v := range metadata {
-		meta[k] = v
-	}
-	out := map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": meta}
-	for k, v := range body {
-		out[k] = v
-	}
+	out := map[string]any{}
+	maps.Copy(out, given)
+	out["apiVersion"], out["kind"], out["metadata"] = apiVersion, kind, meta
 	return out
 }
 
@@ -73,7 +75,7 @@ func restarts(st Step) []map[string]any {
 	var out []map[string]any
 	for _, ref := range st.Workloads {
 		template := map[string]any{"metadata": map[string]any{"annotations": map[string]any{"serin.dev/restarted": st.To}}}
-		out = append(out, Object("apps/v1", string(ref.Kind), ref.Namespace, ref.Name, nil, map[string]any{"spec": map[string]any{"template": template}}))
+		out = append(out, Object("apps/v1", string(ref.Kind), ref.Namespace, ref.Name, map[string]any{"spec": map[string]any{"template": template}}))
 	}
 	return out
 }

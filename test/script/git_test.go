@@ -46,7 +46,7 @@ func (w world) content(_ context.Context, t cli.Target, r cli.Rendering) (plan.C
 		return c, nil
 	}
 	st := r.Step
-	made := plan.Object("v1", "ConfigMap", r.Before.IstioNamespace, string(st.Kind), nil, map[string]any{"data": map[string]any{"target": st.Target}})
+	made := plan.Object("v1", "ConfigMap", r.Before.IstioNamespace, string(st.Kind), map[string]any{"data": map[string]any{"target": st.Target}})
 	if st.Kind == plan.RemoveRevision {
 		return plan.Content{Remove: []map[string]any{made}}, nil
 	}
