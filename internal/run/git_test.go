@@ -82,6 +82,18 @@ func TestS45_aRollbackWaitsForGit(t *testing.T) {
 	}
 }
 
+// What stays, as CRDs do, nobody is asked to revert.
+func TestS45_whatStaysIsNotWaitedFor(t *testing.T) {
+	r := fromGit(t)
+	r.Steps[0].State, r.Steps[1].State, r.At = "done", "applying", 1
+	if r.Plan.Steps[1].Kind != plan.UpgradeBase {
+		t.Fatalf("step 2 is %s", r.Plan.Steps[1].Kind)
+	}
+	if r, do := run.Next(r, wish(run.WishRollback)); r.At != 0 || do != run.Await || r.Steps[1].State != "undone" {
+		t.Errorf("%s of step %d, %+v", do, r.At+1, r.Steps[1])
+	}
+}
+
 // Arrived is open exactly when the mesh is as the step leaves it.
 func TestS45_arrivedLooksAtTheMesh(t *testing.T) {
 	r := fromGit(t)

@@ -280,6 +280,9 @@ func (r Run) nextUndo(at time.Time) (Run, Effect) {
 	}
 	r.At = r.Undo[0]
 	r = r.to(Undoing)
+	if r.Awaits() && r.step().Undo.Nothing { // nobody is asked to revert what stays
+		return r.takenBack(at, "taken back: "+r.step().Undo.What)
+	}
 	if r.Awaits() {
 		r = r.log(at, "waiting for Git: "+plan.Commit(r.step(), true))
 	}
