@@ -34,7 +34,10 @@ func (w world) git(ctx context.Context) error {
 		}
 		w.save("snapshot.yaml", s)
 	case "nobody":
-		return syscall.Kill(os.Getpid(), syscall.SIGINT)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			return err
+		}
+		<-ctx.Done() // the clock stands still until serin has heard it
 	}
 	return nil
 }
