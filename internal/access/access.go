@@ -118,6 +118,12 @@ func Doing(k plan.Kind) []Rule {
 		return slices.Concat(webhooks(), release())
 	case plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
 		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
+	case plan.AddGateway:
+		return release()
+	case plan.OpenGateway:
+		return []Rule{{core, []string{"pods/status"}, []string{"patch"}}}
+	case plan.ScaleGateway:
+		return []Rule{{apps, []string{"deployments", "deployments/scale"}, []string{"patch"}}}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func table() map[string]rule {
 		"cluster":       {internal: append([]string{"access", "drive", "clock"}, core...)},
 		"operator":      {},
 		"istio":         {internal: append([]string{"drive", "clock", "operator"}, core...)},
-		"evidence":      {internal: append([]string{"drive", "clock", "xds", "shadow"}, core...)},
+		"evidence":      {internal: append([]string{"drive", "clock", "xds", "shadow", "envoy"}, core...)},
 		"istiod":        {internal: []string{"mesh", "shadow"}},
 		"journal":       {internal: append([]string{"drive", "clock"}, core...)},
 		"envoy":         {},

@@ -15,9 +15,21 @@ func (a *app) gateway() *cobra.Command {
   in-place  injected, from anything else
   rendered  the proxy's image is in its template, as istioctl and IstioOperator files render it
   managed   istiod makes it, of a Gateway of the Gateway API; waypoints are such
-  unknown   a Gateway selects it and nothing else says that it is one: a question`,
+  unknown   a Gateway selects it and nothing else says that it is one: a question
+
+A canary of a gateway of shape helm, behind the same Service, whose identity, addresses and ports never change:`,
+		Example: `  serin gateway add istio-ingress --revision 1-29-1
+  serin gateway test istio-ingress-1-29-1
+  serin gateway shift istio-ingress-1-29-1 --to 1
+  serin gateway shift istio-ingress-1-29-1 --to 100%
+  serin gateway drain istio-ingress
+  serin gateway restore istio-ingress
+  serin gateway remove istio-ingress-1-29-1`,
 	}
-	c.AddCommand(a.gatewayList())
+	c.AddCommand(a.gatewayList(), a.gatewayTest())
+	for _, v := range gatewayVerbs() {
+		c.AddCommand(a.gatewayMove(v))
+	}
 	return c
 }
 

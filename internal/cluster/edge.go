@@ -22,7 +22,7 @@ func templateProxy(spec corev1.PodSpec) *mesh.TemplateProxy {
 	if c == nil {
 		return nil
 	}
-	p := &mesh.TemplateProxy{Image: c.Image, Alone: len(spec.Containers) == 1}
+	p := &mesh.TemplateProxy{Image: c.Image, Alone: len(spec.Containers) == 1, Account: spec.ServiceAccountName}
 	if len(c.Args) > 1 && c.Args[0] == "proxy" {
 		p.Role = c.Args[1]
 	}

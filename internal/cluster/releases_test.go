@@ -20,14 +20,15 @@ import (
 // helmFake does what Helm would do with Istio's charts: it keeps records and makes,
 // changes and removes what they hold.
 type helmFake struct {
-	t     *testing.T
-	w     *world
-	mu    sync.Mutex
-	is    map[string]mesh.Release
-	holds map[string][]mesh.Object
-	fail  map[string]error // by call: "upgrade istio-base"
-	calls []string
-	kept  map[string]mesh.Release
+	ungated bool // InstallHeld makes a Deployment without the gate
+	t       *testing.T
+	w       *world
+	mu      sync.Mutex
+	is      map[string]mesh.Release
+	holds   map[string][]mesh.Object
+	fail    map[string]error // by call: "upgrade istio-base"
+	calls   []string
+	kept    map[string]mesh.Release
 
 	documents []map[string]any // that were asked for as IstioOperators
 	operator  func(version, component string) []unstructured.Unstructured
@@ -108,6 +109,20 @@ func (h *helmFake) Install(ctx context.Context, want mesh.Release, like string) 
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// InstallHeld makes the gateway's Deployment as the chart would, with its gate.
+func (h *helmFake) InstallHeld(ctx context.Context, want mesh.Release, like string) error {
+	if err := h.call("install held", want.Name+" like "+like); err != nil {
+		return err
+	}
+	if h.ungated { // the test has made it
+		return nil
+	}
+	d := deployment(want.Namespace, want.Name, 1, "istio-proxy", "auto")
+	d.Spec.Template.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: mesh.ProvenGate}}
+	_, err := h.w.kube.AppsV1().Deployments(want.Namespace).Create(ctx, d, metav1.CreateOptions{})
+	return err
+}
 
 func (h *helmFake) Upgrade(ctx context.Context, want mesh.Release, _ ...mesh.Release) error {
 	if err := h.call("upgrade", want.Name+" "+want.Version); err != nil {

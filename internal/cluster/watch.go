@@ -124,7 +124,8 @@ func (w *Watcher) about(st plan.Step) []watched {
 		return append(webhooks, deployments)
 	case plan.PinDefault, plan.MoveTag, plan.SetTag, plan.RemoveTag:
 		return append(webhooks, services)
-	case plan.FirstPods, plan.Surge, plan.Restart, plan.InstallChart, plan.RemoveChart, plan.RestoreRevision, plan.RemoveRest: // never through Git
+	case plan.FirstPods, plan.Surge, plan.Restart, plan.InstallChart, plan.RemoveChart,
+		plan.RestoreRevision, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway: // never through Git
 	}
 	return nil
 }

@@ -19,6 +19,9 @@ type Releases interface {
 	Get(ctx context.Context, namespace, name string) (mesh.Release, bool, error)
 	// Install makes a release; like names one of the namespace whose way of applying it takes.
 	Install(ctx context.Context, want mesh.Release, like string) error
+	// InstallHeld makes a gateway's release with the values of the one named like, want's over
+	// them, its pods held out of their Service by the readiness gate.
+	InstallHeld(ctx context.Context, want mesh.Release, like string) error
 	// Upgrade brings a release to a chart version and exactly these values; earlier
 	// are attempts of ours that may have been left unfinished.
 	Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error
@@ -68,7 +71,7 @@ func WriterOf(c Clients, istioNamespace string, r Releases, o drive.Reader) *Wri
 
 // Apply carries out a step. It is idempotent. What stands in Git is never written,
 // whoever asks (S-45).
-func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
+func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop,funlen // a line for each kind
 	if st.ByGit() {
 		return fmt.Errorf("applying step %d: %w", st.Number, refused("it is %s's to make: commit it there", st.Git))
 	}
@@ -105,6 +108,12 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.surgePods(ctx, st)
 	case plan.RemoveRest:
 		return w.removeRest(ctx)
+	case plan.AddGateway:
+		return w.addGateway(ctx, st)
+	case plan.OpenGateway:
+		return w.openGateway(ctx, st.Workloads[0], st.Pods.To)
+	case plan.ScaleGateway:
+		return w.scaleGateway(ctx, st.Workloads[0], st.Pods.To, st.Pods.To > 0)
 	}
 	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
@@ -146,6 +155,12 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 		return w.unsurge(ctx, st)
 	case plan.RemoveRest:
 		return w.restoreRest(ctx)
+	case plan.AddGateway:
+		return w.dropGateway(ctx, st)
+	case plan.OpenGateway:
+		return w.openGateway(ctx, st.Workloads[0], st.Pods.From)
+	case plan.ScaleGateway:
+		return w.scaleGateway(ctx, st.Workloads[0], st.Pods.From, st.Pods.From > 0)
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }

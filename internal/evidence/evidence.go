@@ -50,6 +50,7 @@ type Gatherer struct {
 	namespace string
 	prober    *Prober
 	now       func() time.Time
+	forwarder Forwarder
 	istiods   *http.Client // one kept connection an istiod
 	pods      *http.Client // to workload pods, few kept
 
@@ -71,6 +72,7 @@ func New(c Config) *Gatherer {
 		namespace: c.IstioNamespace,
 		prober:    c.Prober,
 		now:       c.Now,
+		forwarder: forwarder,
 		istiods:   clientOver(forwarder, connections{each: 1}),
 		pods:      clientOver(forwarder, connections{each: 1, idle: idlePods}),
 	}
@@ -109,6 +111,8 @@ type part struct {
 	dryRuns []gate.DryRun
 	proxies []gate.Proxy
 	served  map[string]int
+	parity  *gate.Parity
+	answers *gate.Answers
 	missing map[gate.Name]string
 }
 
@@ -117,7 +121,7 @@ type part struct {
 func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
 	mark := g.begun(q.Step)
 	ev := gate.Evidence{At: g.now(), Missing: map[gate.Name]string{}}
-	var parts [3]part
+	var parts [4]part
 	group, within := errgroup.WithContext(ctx)
 	if slices.Contains(gates, gate.Proxies) {
 		group.Go(func() error {
@@ -139,6 +143,10 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 			})
 			asking.Go(func() error {
 				parts[2] = g.servedPart(within, q, snapshot, gates)
+				return nil
+			})
+			asking.Go(func() error {
+				parts[3] = g.gatewayPart(within, q, snapshot, gates)
 				return nil
 			})
 			return asking.Wait()
@@ -168,6 +176,12 @@ func (p part) addTo(ev *gate.Evidence) {
 	ev.Proxies = append(ev.Proxies, p.proxies...)
 	if p.served != nil {
 		ev.Served = p.served
+	}
+	if p.parity != nil {
+		ev.Parity = p.parity
+	}
+	if p.answers != nil {
+		ev.Answers = p.answers
 	}
 	maps.Copy(ev.Missing, p.missing)
 }

@@ -28,6 +28,8 @@ const (
 	NothingLeft   Name = "nothing-left"   // no control plane, webhook or release of Istio is left
 	Approval      Name = "approval"       // a person said yes to this step
 	Git           Name = "git"            // what the step changes has come from Git (S-45); no step asks for it: a run that waits does
+	SameServing   Name = "parity"         // the new gateway's pods have the listeners, routes and certificates of the old one's (S-29)
+	SameAnswers   Name = "answers"        // and answer as they do, asked directly, per host, port and path
 )
 
 // State is a gate's answer.
@@ -59,6 +61,9 @@ type Question struct {
 	Tag        string     `json:"tag,omitempty"`        // the only one in question
 	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two and the old revision's
 	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are
+	Beside     *mesh.Ref  `json:"beside,omitempty"`     // the gateway that Workloads are to equal
+	Held       bool       `json:"held,omitempty"`       // pods that only their readiness gate keeps from being Ready are there (S-29)
+	Opened     int        `json:"opened,omitempty"`     // but so many of them are to be Ready
 }
 
 // Evidence is what an adapter saw. A part that could not be gathered is nil or
@@ -70,6 +75,8 @@ type Evidence struct {
 	Proxies  []Proxy         `json:"proxies,omitempty"` // everything the istiods of all revisions report
 	Served   map[string]int  `json:"served,omitempty"`  // pod namespace/name -> requests answered since it started
 	Requests *Comparison     `json:"requests,omitempty"`
+	Parity   *Parity         `json:"parity,omitempty"`
+	Answers  *Answers        `json:"answers,omitempty"`
 	Approved map[int]string  `json:"approved,omitempty"` // step -> who
 	Missing  map[Name]string `json:"missing,omitempty"`  // gate -> why its evidence is not there
 }

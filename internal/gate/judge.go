@@ -37,6 +37,10 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = nothingLeft(ev.Snapshot)
 	case Approval:
 		state, reason = approval(q, ev)
+	case SameServing:
+		state, reason = parity(ev.Parity)
+	case SameAnswers:
+		state, reason = answers(ev.Answers)
 	case OldRevision, Git: // no step asks for them: Well answers the one, the run the other
 	}
 	return Verdict{Gate: n, State: state, Reason: reason}

@@ -12,34 +12,49 @@ func rolledOut(q Question, s mesh.Snapshot) (State, string) {
 	if q.FirstPods {
 		return firstReady(q, s)
 	}
-	good, want := 0, 0
-	var waiting []string
+	c := counted{}
 	for _, ref := range q.Workloads {
-		w, ok := s.Workload(ref)
-		if !ok {
-			continue // removed meanwhile
+		if w, ok := s.Workload(ref); ok { // or it was removed meanwhile
+			c.add(q, w, s.PodsOf(ref))
 		}
-		want += w.Replicas
-		here := 0
-		for _, p := range s.PodsOf(ref) {
-			switch {
-			case p.Leaving:
-			case p.Revision == q.Revision && p.Ready:
-				here++
-			default:
-				waiting = append(waiting, p.Name)
-			}
-		}
-		good += min(here, w.Replicas)
 	}
-	text := fmt.Sprintf("%d of %d pods ready on %s", good, want, q.Revision)
+	text := fmt.Sprintf("%d of %d pods ready on %s", c.good, c.want, q.Revision)
 	switch {
-	case len(waiting) > 0:
-		return Unknown, text + ", waiting for " + some(waiting)
-	case good < want:
+	case len(c.waiting) > 0:
+		return Unknown, text + ", waiting for " + some(c.waiting)
+	case c.good < c.want:
 		return Unknown, text
+	case q.Held && c.ready != q.Opened:
+		return Unknown, fmt.Sprintf("%s, %d of them let into the Service, %d are to be", text, c.ready, q.Opened)
+	case q.Held:
+		return Open, fmt.Sprintf("%s, %d of them let into the Service", text, c.ready)
 	}
 	return Open, text
+}
+
+// counted are a step's pods.
+type counted struct {
+	good, want, ready int
+	waiting           []string
+}
+
+func (c *counted) add(q Question, w mesh.Workload, pods []mesh.Pod) {
+	here := 0
+	for _, p := range pods {
+		if p.Leaving {
+			continue
+		}
+		if p.Revision == q.Revision && (p.Ready || q.Held && p.Held) {
+			here++
+		} else {
+			c.waiting = append(c.waiting, p.Name)
+		}
+		if p.Ready {
+			c.ready++
+		}
+	}
+	c.want += w.Replicas
+	c.good += min(here, w.Replicas)
 }
 
 // firstReady wants a ready pod of each workload on the revision, and none on it

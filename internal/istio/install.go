@@ -7,8 +7,10 @@ import (
 	"helm.sh/helm/v4/pkg/action"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/postrenderer"
 	release "helm.sh/helm/v4/pkg/release/v1"
 
+	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
@@ -18,6 +20,25 @@ import (
 // like names a release of the same namespace whose way of applying the new one
 // takes: a user whose Helm merges on the client (Helm 3) goes on as before.
 func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) error {
+	return h.installWith(ctx, want, like, h.keeping(context.WithoutCancel(ctx)))
+}
+
+// InstallHeld is Install for a gateway whose pods get a readiness gate: they are in
+// no Service until somebody opens it (S-29). The values are those of the release
+// like, with want's over them; it returns when Helm has made the objects.
+func (h *Helm) InstallHeld(ctx context.Context, want mesh.Release, like string) error {
+	old, ok, err := h.Get(ctx, want.Namespace, like)
+	if err != nil {
+		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	if !ok {
+		return fmt.Errorf("installing release %s/%s: %w: release %s, whose values it takes, is gone", want.Namespace, want.Name, drive.ErrRefused, like)
+	}
+	want.Values = merge(old.Values, want.Values)
+	return h.installWith(ctx, want, like, held{})
+}
+
+func (h *Helm) installWith(ctx context.Context, want mesh.Release, like string, post postrenderer.PostRenderer) error {
 	ch, err := h.charts.Load(ctx, want.Chart, want.Version)
 	if err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
@@ -40,10 +61,11 @@ func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) erro
 	if err := h.unshared(ctx, c, ch, want); err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	in, err := h.install(ctx, c, ch, want, like)
+	in, err := h.install(c, ch, want, like)
 	if err != nil {
 		return fmt.Errorf("installing release %s/%s: %w", want.Namespace, want.Name, err)
 	}
+	in.PostRenderer = post
 	// Helm marks a release failed when its context ends and goes on in the
 	// background: it is let finish, which takes seconds without waiting for pods.
 	if _, err := in.RunWithContext(context.WithoutCancel(ctx), ch, copyValues(want.Values)); err != nil {
@@ -52,13 +74,12 @@ func (h *Helm) Install(ctx context.Context, want mesh.Release, like string) erro
 	return nil
 }
 
-func (h *Helm) install(ctx context.Context, c *action.Configuration, ch *chart.Chart, want mesh.Release, like string) (*action.Install, error) {
+func (*Helm) install(c *action.Configuration, ch *chart.Chart, want mesh.Release, like string) (*action.Install, error) {
 	in := action.NewInstall(c)
 	in.ReleaseName, in.Namespace = want.Name, want.Namespace
 	in.WaitStrategy = kube.HookOnlyStrategy
 	in.SkipSchemaValidation = unchecked(ch)
 	in.Replace = true // of a revision that failed or that settle marked as failed; any other is refused
-	in.PostRenderer = h.keeping(context.WithoutCancel(ctx))
 	pattern, err := last(c, like)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/kube"
@@ -81,6 +82,9 @@ func (h *Helm) again(ctx context.Context, c *action.Configuration, kept *release
 	in.SkipSchemaValidation = unchecked(kept.Chart)
 	in.ServerSideApply = kept.ApplyMethod == string(release.ApplyMethodServerSideApply)
 	in.PostRenderer = silenced{keepLive: h.keeping(context.WithoutCancel(ctx)), injector: off}
+	if strings.Contains(kept.Manifest, mesh.ProvenGate) {
+		in.PostRenderer = held{} // it comes back as it was made: out of the Service (S-29)
+	}
 	_, err := in.RunWithContext(context.WithoutCancel(ctx), kept.Chart, copyValues(kept.Config))
 	return err //nolint:wrapcheck // the caller names the release
 }

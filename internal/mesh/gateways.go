@@ -49,6 +49,8 @@ type TemplateProxy struct {
 	Image string `json:"image"`          // "auto" is the injector's to fill in
 	Role  string `json:"role,omitempty"` // the second word of its arguments: router, sidecar, waypoint
 	Alone bool   `json:"alone,omitempty"`
+	// Account is the service account of the pods, whose name policies and certificates trust (S-31).
+	Account string `json:"account,omitempty"`
 }
 
 // Gateway is a gateway as it is deployed.

@@ -60,6 +60,8 @@ const (
 
 	codeProgrammed      = "SRN1402" // a Gateway that nobody, or two revisions, would program (R§4)
 	codeRenderedGateway = "SRN1403" // a gateway whose image is in its template (S-33)
+	codeGatewayShape    = "SRN1405" // a gateway that cannot move in the way that is asked for
+	codeGatewayHeld     = "SRN1406" // pods made anew are held out of the Service until serin opens them
 	codeGatewayDips     = "SRN1404" // a gateway's restart that would leave fewer pods ready than before
 )
 

@@ -36,7 +36,7 @@ func ContentOf(st Step) (Content, bool) {
 		return Content{Patch: restarts(st)}, true
 	case FirstPods:
 		return Content{Notes: []string{"One new pod of each workload beside the others cannot be committed: serin apply makes it, or serin restart --first-pod, or leave it out."}}, true
-	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest:
+	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway:
 	}
 	return Content{}, false
 }

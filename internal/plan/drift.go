@@ -182,7 +182,7 @@ func (d *drift) planned() []string {
 		switch st.Kind {
 		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway:
 		}
 	}
 	return sortedKeys(names)

@@ -69,3 +69,94 @@ func TestGateways_whatARestartDoesNotMove(t *testing.T) {
 		})
 	}
 }
+
+// twoGateways are a release of the gateway chart, and one that serin added, open,
+// behind the same Service.
+func twoGateways() *meshtest.World {
+	theirs := func(name string) mesh.Owner { return mesh.Owner{Kind: mesh.OwnerHelm, Name: "istio-ingress/" + name} }
+	return meshtest.Bookinfo("1.27.0").ControlPlane("1-29-1", "1.29.1").
+		Gateway("istio-ingress", "second", meshtest.Labels(mesh.RevLabel, "1-29-1"), meshtest.With(func(w *mesh.Workload) {
+			w.Owner, w.Gated, w.Services, w.TemplateLabels["app"] = theirs("second"), true, []string{"istio-ingress/istio-ingress"}, "istio-ingress"
+		})).
+		Change(func(s *mesh.Snapshot) {
+			s.Edge.Services, s.Edge.Gateways = s.Edge.Services[:1], s.Edge.Gateways[:1]
+			s.Edge.Services[0].Owner = theirs("istio-ingress")
+			for i := range s.Workloads {
+				if s.Workloads[i].Name == "istio-ingress" {
+					s.Workloads[i].Owner, s.Workloads[i].Proxy.Account = theirs("istio-ingress"), "istio-ingress"
+				}
+			}
+			for _, name := range []string{"istio-ingress", "second"} {
+				s.Releases = append(s.Releases, mesh.Release{Namespace: "istio-ingress", Name: name, Chart: "gateway", Version: "1.27.0", Status: "deployed"})
+			}
+		})
+}
+
+func gatewayPlan(w *meshtest.World, o plan.Operation) plan.Plan {
+	o.Namespace = "istio-ingress"
+	return plan.Build(w.Snapshot(), plan.Request{Operation: &o})
+}
+
+// S-30, S-31: a second release has no Service, account, role, scaler or budget of its own.
+func TestS31_aSecondGatewayTakesOnlyWhatItMay(t *testing.T) {
+	p := gatewayPlan(twoGateways(), plan.Operation{Verb: plan.GatewayAdd, Name: "istio-ingress", Revision: "1-29-1", To: "third"})
+	if len(p.Steps) != 1 || p.Steps[0].Like != "istio-ingress" || p.Steps[0].Version != "1.29.1" {
+		t.Fatalf("%+v %+v", p.Steps, p.Findings)
+	}
+	v := p.Steps[0].Release.Values
+	for path, want := range map[string]any{
+		"service.type": "None", "serviceAccount.create": false, "serviceAccount.name": "istio-ingress", "rbac.enabled": false,
+		"autoscaling.enabled": false, "labels.app": "istio-ingress", "revision": "1-29-1", "name": "third", "podDisruptionBudget": nil,
+	} {
+		outer, inner, nested := strings.Cut(path, ".")
+		got, there := v[outer]
+		if nested {
+			got, there = v[outer].(map[string]any)[inner], true
+		}
+		if !there || got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+}
+
+func TestGateways_whatIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		world *meshtest.World
+		o     plan.Operation
+		code  string
+	}{
+		{"S-28: the namespace's label would give it another revision", twoGateways().Change(func(s *mesh.Snapshot) {
+			for i := range s.Namespaces {
+				if s.Namespaces[i].Name == "istio-ingress" {
+					s.Namespaces[i].Labels[mesh.RevLabel] = "default"
+				}
+			}
+		}), plan.Operation{Verb: plan.GatewayAdd, Name: "istio-ingress", Revision: "1-29-1", To: "third"}, "SRN1031"},
+		{"a Service that would not select it", twoGateways().Change(func(s *mesh.Snapshot) {
+			s.Edge.Services[0].Selector = map[string]string{"app": "istio-ingress", mesh.RevLabel: "default"}
+		}), plan.Operation{Verb: plan.GatewayAdd, Name: "istio-ingress", Revision: "1-29-1", To: "third"}, "SRN1405"},
+		{"its name is taken", twoGateways(), plan.Operation{Verb: plan.GatewayAdd, Name: "istio-ingress", Revision: "default", To: "second"}, "SRN1206"},
+		{"draining the only one that is ready", twoGateways().Change(func(s *mesh.Snapshot) {
+			for i := range s.Workloads {
+				if s.Workloads[i].Gated {
+					s.Workloads[i].Ready = 0
+				}
+			}
+		}), plan.Operation{Verb: plan.GatewayDrain, Name: "istio-ingress"}, "SRN1404"},
+		{"shifting one that is not held", twoGateways(), plan.Operation{Verb: plan.GatewayShift, Name: "istio-ingress", Pods: "1"}, "SRN1405"},
+		{"S-32: restoring one whose tag has moved", twoGateways(), plan.Operation{Verb: plan.GatewayRestore, Name: "istio-ingress", Revision: "1-29-1"}, "SRN1031"},
+		{"S-31: removing the one that holds the Service", twoGateways().Change(func(s *mesh.Snapshot) {
+			for i := range s.Workloads {
+				s.Workloads[i].Gated = s.Workloads[i].Gated || s.Workloads[i].Name == "istio-ingress"
+			}
+		}), plan.Operation{Verb: plan.GatewayRemove, Name: "istio-ingress"}, "SRN1405"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := gatewayPlan(tt.world, tt.o)
+			if len(p.Steps) > 0 || !slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == tt.code && f.Severity == plan.Mandatory }) {
+				t.Errorf("want %s and no steps, got %d steps and %+v", tt.code, len(p.Steps), p.Findings)
+			}
+		})
+	}
+}

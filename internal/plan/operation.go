@@ -22,6 +22,12 @@ const (
 	Roll      Verb = "restart"
 	Install   Verb = "install"
 	Uninstall Verb = "uninstall"
+
+	GatewayAdd     Verb = "gateway-add"
+	GatewayShift   Verb = "gateway-shift"
+	GatewayDrain   Verb = "gateway-drain"
+	GatewayRestore Verb = "gateway-restore"
+	GatewayRemove  Verb = "gateway-remove"
 )
 
 // Operation is one thing to do by itself. It is planned as an upgrade is: steps
@@ -45,6 +51,7 @@ type Operation struct {
 	FromRun     string   `json:"fromRun,omitempty"`     // install istiod: the run that removed the revision
 	Kept        *Kept    `json:"kept,omitempty"`        // and what it kept of it
 	From        string   `json:"from,omitempty"`        // install istiod: the revision whose values are carried over
+	Pods        string   `json:"pods,omitempty"`        // gateway-shift, gateway-restore: a number, or a percentage
 }
 
 // String says the operation in the words of the command line.
@@ -56,12 +63,13 @@ func (o Operation) String() string {
 	}
 	words = append(words, o.Tags...)
 	words = append(words, o.Workloads...)
+	words = append(words, o.Pods)
 	if o.Verb == Move || o.Verb == Roll {
 		words = append(words, strings.Join(o.Namespaces, " "))
 	}
 	switch to := cmp.Or(o.To, o.Revision); {
 	case to == "":
-	case o.Verb == Install || o.Verb == Uninstall:
+	case o.Verb == Install || o.Verb == Uninstall || o.Verb == GatewayRestore:
 		words = append(words, to)
 	default:
 		words = append(words, "-> "+to)
@@ -106,6 +114,8 @@ func operate(s mesh.Snapshot, r Request) Plan {
 		b.opInstall(o)
 	case Uninstall:
 		b.opUninstall(o)
+	case GatewayAdd, GatewayShift, GatewayDrain, GatewayRestore, GatewayRemove:
+		b.opGateway(o)
 	default:
 		b.find(codeNotPlanned, Mandatory, "request", "there is no operation "+string(o.Verb), "serin help")
 	}

@@ -369,8 +369,14 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 			{Verb: plan.Uninstall, Purge: true},
 			keptOp("old", "1.28.0"),
 			{Verb: plan.Roll, FirstPod: true, Surge: true},
+			{Verb: plan.GatewayAdd, Namespace: "istio-ingress", Name: "istio-ingress", Revision: "1-29-1", To: "third"},
+			{Verb: plan.GatewayShift, Namespace: "istio-ingress", Name: "second", Pods: "0"},
+			{Verb: plan.GatewayDrain, Namespace: "istio-ingress", Name: "istio-ingress"},
 		} {
 			w := canary().Tag("old", "1-29-1").Namespace("edge")
+			if strings.HasPrefix(string(o.Verb), "gateway-") {
+				w = twoGateways()
+			}
 			if o.Chart == "base" {
 				w = meshtest.New().Base("1.29.1", "default").ControlPlane("default", "1.29.1")
 			}

@@ -39,11 +39,15 @@ const (
 	Surge           Kind = "surge-pods"       // one replica more of each Deployment, its template as it is
 	RestoreRevision Kind = "restore-revision" // a removed control plane, from what its removal kept
 	RemoveRest      Kind = "remove-rest"      // of a mesh that goes as a whole: what no release, tag or control plane holds
+
+	AddGateway   Kind = "add-gateway"   // a second release behind the same Service, its pods held out of it (S-29)
+	OpenGateway  Kind = "open-gateway"  // lets so many of its pods into the Service
+	ScaleGateway Kind = "scale-gateway" // drains a gateway's Deployment, or brings it back
 )
 
 // OperationKinds lists the kinds that only single operations use.
 func OperationKinds() []Kind {
-	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge}
+	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway}
 }
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.
@@ -71,7 +75,9 @@ type Step struct {
 	Question  gate.Question      `json:"question"`
 	Soak      Duration           `json:"soak,omitempty"` // how long Proof must hold without a break
 	Undo      Undo               `json:"undo"`
-	Release   *mesh.Release      `json:"release,omitempty"`   // InstallChart, RemoveChart
+	Release   *mesh.Release      `json:"release,omitempty"`   // InstallChart, RemoveChart, AddGateway: there with the values that differ
+	Like      string             `json:"like,omitempty"`      // AddGateway: the release of the namespace whose values it takes
+	Pods      *Pods              `json:"pods,omitempty"`      // OpenGateway, ScaleGateway
 	Owner     mesh.OwnerKind     `json:"owner,omitempty"`     // UpgradeBase, InstallRevision: istioctl where it is done as istioctl does it, else Helm
 	Injector  string             `json:"injector,omitempty"`  // SetTag: the name of its injector, where it is not the chart's
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
@@ -83,6 +89,12 @@ type Step struct {
 
 // ByGit says whether the step is carried out from Git, and not by serin.
 func (s Step) ByGit() bool { return s.Git.Git() }
+
+// Pods is how many pods there are before and after a step.
+type Pods struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+}
 
 // Undo says how a step is taken back in words, or why it cannot be.
 type Undo struct {

@@ -56,6 +56,12 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each ki
 		simulateSurge(s, st)
 	case RemoveRest:
 		simulateRest(s)
+	case AddGateway:
+		simulateAddGateway(s, st)
+	case OpenGateway:
+		openPods(s, st.Workloads[0], st.Pods.To)
+	case ScaleGateway:
+		scaleGateway(s, st.Workloads[0], st.Pods.To)
 	}
 }
 

@@ -77,6 +77,12 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		endSurge(&out, st)
 	case RemoveRest:
 		undoRest(&out, before)
+	case AddGateway:
+		removeChart(&out, *st.Release)
+	case OpenGateway:
+		openPods(&out, st.Workloads[0], st.Pods.From)
+	case ScaleGateway:
+		scaleGateway(&out, st.Workloads[0], st.Pods.From)
 	}
 	return out
 }

@@ -38,7 +38,7 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 		return out
 	case RemoveTag:
 		return tagLeft(s, st.Tag)
-	case InstallChart:
+	case InstallChart, AddGateway:
 		if r, ok := s.Release(ownerOf(*st.Release)); !ok || r.Status != "deployed" {
 			return []string{"release " + st.Target + " is not deployed"}
 		}
@@ -46,6 +46,10 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 		if _, ok := s.Release(ownerOf(*st.Release)); ok {
 			return []string{"release " + st.Target + " is there"}
 		}
+	case OpenGateway:
+		return notIn(s, st, st.Pods.To)
+	case ScaleGateway:
+		return notOfSize(s, st, st.Pods.To)
 	case RemoveRest:
 		return restLeft(s)
 	}
@@ -79,12 +83,16 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		}
 	case RemoveTag:
 		return tagNotAt(s, st.Tag, st.From)
-	case InstallChart:
+	case InstallChart, AddGateway:
 		if _, had := before.Release(ownerOf(*st.Release)); !had {
 			return Missing(s, Step{Kind: RemoveChart, Release: st.Release, Target: st.Target})
 		}
 	case RemoveChart:
 		return Missing(s, Step{Kind: InstallChart, Release: st.Release, Target: st.Target})
+	case OpenGateway:
+		return notIn(s, st, st.Pods.From)
+	case ScaleGateway:
+		return notOfSize(s, st, st.Pods.From)
 	case RemoveRest:
 		return restNotBack(s, before)
 	case UpgradeBase: // CRDs stay
@@ -313,7 +321,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway:
 	}
 	return st.Target
 }

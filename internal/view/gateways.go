@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
@@ -106,4 +107,14 @@ func listeners(o mesh.GatewayObject) string {
 		out = append(out, fmt.Sprintf("%d %s %s", l.Port, l.Protocol, strings.Join(hosts, ",")))
 	}
 	return cmp.Or(strings.Join(out, "; "), none)
+}
+
+// GatewayTest writes how a gateway compares with the one beside it.
+func GatewayTest(w io.Writer, g, beside mesh.Ref, verdicts []gate.Verdict) error {
+	p := &printer{w: w}
+	p.f("%s compared with %s\n", g, beside)
+	for _, v := range verdicts {
+		p.f("  %-8s %-8s %s\n", v.Gate, v.State, v.Reason)
+	}
+	return p.err
 }

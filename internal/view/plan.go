@@ -120,6 +120,12 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 		return several("one pod more", "one pod more", len(s.Workloads))
 	case plan.RemoveRest:
 		return "remove the rest"
+	case plan.AddGateway:
+		return "add gateway"
+	case plan.OpenGateway:
+		return "open gateway"
+	case plan.ScaleGateway:
+		return "scale gateway"
 	}
 	return string(s.Kind)
 }
@@ -174,6 +180,9 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for eac
 	case gate.CRDs:
 		return "CRDs established"
 	case gate.RolledOut:
+		if s.Question.Held {
+			return strconv.Itoa(s.Question.Opened) + " in the Service"
+		}
 		return "rolled out"
 	case gate.Proxies:
 		return "in sync"
@@ -187,6 +196,10 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for eac
 		return "nothing is left"
 	case gate.Approval:
 		return "approval"
+	case gate.SameServing:
+		return "same routes, listeners, certificates"
+	case gate.SameAnswers:
+		return "answers the same"
 	}
 	return string(n)
 }
@@ -258,7 +271,7 @@ func minutes(pl plan.Plan) int {
 		switch s.Kind {
 		case plan.InstallRevision, plan.RestoreRevision:
 			sum += 40 * time.Second
-		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
+		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway:
 			sum += 15 * time.Second
 		case plan.FirstPods, plan.Surge, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace

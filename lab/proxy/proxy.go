@@ -173,6 +173,14 @@ func (p *Proxy) AcceptLocal(port int, c net.Conn) bool {
 	case mergedPort, metricsPort:
 		h = p.metrics()
 	default:
+		if p.cfg.Router { // its listeners are on every address of the pod
+			l := p.state.Load().byPort[port]
+			if l != nil && !p.deaf.Load() {
+				go p.serveListener(l, c, "")
+				return true
+			}
+			return false
+		}
 		return p.cfg.App != nil && p.cfg.App(port, c)
 	}
 	serveConn(c, h)

@@ -272,6 +272,15 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 		At: w.now(), Snapshot: s, Proxies: proxiesOf(s), Served: map[string]int{},
 		Requests: &gate.Comparison{Before: gate.Window{Sent: 500}, Now: gate.Window{Sent: 500}},
 	}
+	if q.Beside != nil {
+		ev.Parity, ev.Answers = &gate.Parity{Old: q.Beside.Name + "-0", New: 1, Facts: 4}, &gate.Answers{Old: q.Beside.Name + "-0", Asked: 3}
+		switch w.read("shut") {
+		case string(gate.SameServing):
+			ev.Parity.Missing = []string{"route http.80 shop.example.com prefix / -> shop"}
+		case string(gate.SameAnswers):
+			ev.Answers.Differ = []string{"http://shop.example.com:80/: 404 Not Found by new-0, 200 OK by old-0"}
+		}
+	}
 	for _, n := range q.Namespaces {
 		i := dryRun(s, n)
 		d := gate.DryRun{Namespace: n, Revision: i.Revision}

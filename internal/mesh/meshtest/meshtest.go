@@ -264,3 +264,11 @@ func ByGit(s mesh.Snapshot, owner mesh.Owner) mesh.Snapshot {
 	}
 	return s
 }
+
+// WithControlPlane is the mesh with another ready istiod, as the chart installs it.
+func WithControlPlane(s mesh.Snapshot, revision, version string) mesh.Snapshot {
+	w := &World{s: s.Clone()}
+	w.ControlPlane(revision, version)
+	sortAll(&w.s)
+	return w.s
+}

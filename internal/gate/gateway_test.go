@@ -1,0 +1,73 @@
+package gate_test
+
+import (
+	"testing"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/mesh/meshtest"
+)
+
+func TestS29_gatewaysBesideEachOther(t *testing.T) {
+	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	for _, tt := range []struct {
+		name string
+		gate gate.Name
+		ev   gate.Evidence
+		want gate.State
+	}{
+		{"the same", gate.SameServing, gate.Evidence{Parity: &gate.Parity{Old: "a", New: 2, Facts: 9}}, gate.Open},
+		{"a route is missing", gate.SameServing, gate.Evidence{Parity: &gate.Parity{Old: "a", New: 2, Facts: 9, Missing: []string{"route"}}}, gate.Shut},
+		{"it has more", gate.SameServing, gate.Evidence{Parity: &gate.Parity{Old: "a", New: 2, Facts: 9, Extra: []string{"route"}}}, gate.Shut},
+		{"the old one serves nothing", gate.SameServing, gate.Evidence{Parity: &gate.Parity{Old: "a", New: 2}}, gate.Unknown},
+		{"nothing compared", gate.SameServing, gate.Evidence{}, gate.Unknown},
+		{"answers alike", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a", Asked: 3}}, gate.Open},
+		{"one host with 404", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a", Asked: 3, Differ: []string{"x: 404"}}}, gate.Shut},
+		{"nothing asked", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a"}}, gate.Unknown},
+		{"not read", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Asked: 3}, Missing: map[gate.Name]string{gate.SameAnswers: "no port-forward"}}, gate.Unknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.ev.Snapshot = s
+			if v := gate.Judge(tt.gate, gate.Question{}, tt.ev); v.State != tt.want || v.Reason == "" {
+				t.Errorf("%+v, want %s", v, tt.want)
+			}
+		})
+	}
+}
+
+func TestRolledOut_heldPods(t *testing.T) {
+	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: "istio-ingress", Name: "istio-ingress"}
+	with := func(ready, held int) gate.Evidence {
+		s := meshtest.Bookinfo("1.27.0").Snapshot()
+		for i := range s.Workloads {
+			if s.Workloads[i].Ref == ref {
+				s.Workloads[i].Replicas = 3
+			}
+		}
+		var pods []mesh.Pod
+		for i := range ready + held {
+			pods = append(pods, mesh.Pod{Namespace: ref.Namespace, Name: string(rune('a' + i)), Workload: ref, Revision: "1-29-1", Ready: i < ready, Held: i >= ready})
+		}
+		s.Pods = pods
+		return gate.Evidence{Snapshot: s}
+	}
+	for _, tt := range []struct {
+		name        string
+		ready, held int
+		q           gate.Question
+		want        gate.State
+	}{
+		{"all held, as is asked", 0, 3, gate.Question{Held: true}, gate.Open},
+		{"one has come in, none was to", 1, 2, gate.Question{Held: true}, gate.Unknown},
+		{"one in of one", 1, 2, gate.Question{Held: true, Opened: 1}, gate.Open},
+		{"one is not there", 0, 2, gate.Question{Held: true}, gate.Unknown},
+		{"held is not ready where nobody asks for it", 0, 3, gate.Question{}, gate.Unknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.q.Workloads, tt.q.Revision = []mesh.Ref{ref}, "1-29-1"
+			if v := gate.Judge(gate.RolledOut, tt.q, with(tt.ready, tt.held)); v.State != tt.want {
+				t.Errorf("%+v, want %s", v, tt.want)
+			}
+		})
+	}
+}
