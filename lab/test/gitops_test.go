@@ -302,6 +302,7 @@ func (a *argo) unwritten(t *testing.T) {
 // commits the folder of each step that serin waits for, and reverts it on the way
 // back; nothing that Git declares was written by serin, and no request is lost. S-45.
 func TestGitOps_thereAndBack(t *testing.T) {
+	nightly(t)
 	var git *argo
 	w := newWorldBy(t, func(ctx context.Context, l *lab.Lab) error {
 		cfg, err := clientcmd.BuildConfigFromFlags("", l.Kubeconfig())
