@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,17 +32,9 @@ type first struct {
 // Deployment surges by one, if it may, and is paused as soon as that one has been
 // made: the old pods all stay. A StatefulSet's partition lets its last pod go.
 func (w *Writer) firstPods(ctx context.Context, st plan.Step) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(st.Pace, 1))
-	for _, ref := range st.Workloads {
-		g.Go(func() error {
-			if err := w.firstPod(ctx, ref, st.To); err != nil {
-				return fmt.Errorf("making the first pod of %s: %w", ref, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait() //nolint:wrapcheck // each says which workload
+	return eachWorkload(ctx, st, "making the first pod of", func(ctx context.Context, ref mesh.Ref) error {
+		return w.firstPod(ctx, ref, st.To)
+	})
 }
 
 func (w *Writer) firstPod(ctx context.Context, ref mesh.Ref, rev string) error {

@@ -21,27 +21,35 @@ import (
 // it away would be one more restart (S-44).
 const restartAnnotation = "serin.dev/restarted"
 
-// restart gives the workloads new pods, st.Pace at once, wherever one is on
-// another revision than rev, and waits until all are rolled out.
-func (w *Writer) restart(ctx context.Context, st plan.Step, rev string) error {
+// eachWorkload does something to each of the step's workloads, st.Pace at once.
+// The first error ends the others; it says what was being done, and to which.
+func eachWorkload(ctx context.Context, st plan.Step, doing string, do func(context.Context, mesh.Ref) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(st.Pace, 1))
 	for _, ref := range st.Workloads {
 		g.Go(func() error {
-			err := w.leaveFirst(ctx, ref, rev)
-			if err == nil {
-				err = w.restartOne(ctx, ref, rev)
-			}
-			if err == nil {
-				err = w.endSurge(ctx, ref) // the pod more has helped to replace the others
-			}
-			if err != nil {
-				return fmt.Errorf("restarting %s: %w", ref, err)
+			if err := do(ctx, ref); err != nil {
+				return fmt.Errorf("%s %s: %w", doing, ref, err)
 			}
 			return nil
 		})
 	}
 	return g.Wait() //nolint:wrapcheck // each says which workload
+}
+
+// restart gives the workloads new pods, wherever one is on another revision than
+// rev, and waits until all are rolled out.
+func (w *Writer) restart(ctx context.Context, st plan.Step, rev string) error {
+	return eachWorkload(ctx, st, "restarting", func(ctx context.Context, ref mesh.Ref) error {
+		err := w.leaveFirst(ctx, ref, rev)
+		if err == nil {
+			err = w.restartOne(ctx, ref, rev)
+		}
+		if err == nil {
+			err = w.endSurge(ctx, ref) // the pod more has helped to replace the others
+		}
+		return err
+	})
 }
 
 // restartOne restarts a workload unless its pods are on the revision already: so

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,17 +42,9 @@ type scaler struct {
 // surgePods gives each Deployment one pod more, of the same template: the injector
 // that its labels lead to now makes it another revision's. The old pods stay.
 func (w *Writer) surgePods(ctx context.Context, st plan.Step) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(st.Pace, 1))
-	for _, ref := range st.Workloads {
-		g.Go(func() error {
-			if err := w.surgePod(ctx, ref, st.To); err != nil {
-				return fmt.Errorf("making one pod more of %s: %w", ref, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait() //nolint:wrapcheck // each says which workload
+	return eachWorkload(ctx, st, "making one pod more of", func(ctx context.Context, ref mesh.Ref) error {
+		return w.surgePod(ctx, ref, st.To)
+	})
 }
 
 func (w *Writer) surgePod(ctx context.Context, ref mesh.Ref, rev string) error {
