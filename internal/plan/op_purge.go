@@ -136,60 +136,60 @@ func (b *builder) afterPurge(o mesh.Object) string {
 // simulateRest takes away what no release, tag or control plane holds.
 func simulateRest(s *mesh.Snapshot) {
 	rest := restOf(*s)
-	s.Injectors = slices.DeleteFunc(s.Injectors, func(i mesh.Injector) bool {
-		return slices.ContainsFunc(rest.Injectors, func(r mesh.Injector) bool { return r.Name == i.Name })
-	})
-	s.Validators = slices.DeleteFunc(s.Validators, func(v mesh.Validator) bool {
-		return slices.ContainsFunc(rest.Validators, func(r mesh.Validator) bool { return r.Name == v.Name })
-	})
+	s.Injectors = lacking(rest.Injectors, s.Injectors, injectorName)
+	s.Validators = lacking(rest.Validators, s.Validators, validatorName)
 }
 
 // undoRest brings it back.
 func undoRest(s *mesh.Snapshot, before mesh.Snapshot) {
-	rest := restOf(before)
-	for _, i := range rest.Injectors {
-		if !slices.ContainsFunc(s.Injectors, func(o mesh.Injector) bool { return o.Name == i.Name }) {
-			s.Injectors = append(s.Injectors, i)
-		}
-	}
-	for _, v := range rest.Validators {
-		if !slices.ContainsFunc(s.Validators, func(o mesh.Validator) bool { return o.Name == v.Name }) {
-			s.Validators = append(s.Validators, v)
-		}
-	}
+	away := restAway(*s, before)
+	s.Injectors = append(s.Injectors, away.Injectors...)
+	s.Validators = append(s.Validators, away.Validators...)
 	sortInjectors(s)
 	sortValidators(s)
 }
 
 // restLeft says which of it is still there.
-func restLeft(s mesh.Snapshot) []string {
-	rest := restOf(s)
+func restLeft(s mesh.Snapshot) []string { return restNames(restOf(s), "there") }
+
+// restNotBack says which of it, as it was before, is not there again.
+func restNotBack(s, before mesh.Snapshot) []string {
+	return restNames(restAway(s, before), "not there")
+}
+
+func restNames(rest mesh.Snapshot, is string) []string {
 	var out []string
 	for _, i := range rest.Injectors {
-		out = append(out, "injector "+i.Name+" is there")
+		out = append(out, "injector "+i.Name+" is "+is)
 	}
 	for _, v := range rest.Validators {
-		out = append(out, "validator "+v.Name+" is there")
+		out = append(out, "validator "+v.Name+" is "+is)
 	}
 	return out
 }
 
-// restNotBack says which of it, as it was before, is not there again.
-func restNotBack(s, before mesh.Snapshot) []string {
+// restAway is what was of it before and is not there now.
+func restAway(s, before mesh.Snapshot) mesh.Snapshot {
 	rest := restOf(before)
-	var out []string
-	for _, i := range rest.Injectors {
-		if !slices.ContainsFunc(s.Injectors, func(o mesh.Injector) bool { return o.Name == i.Name }) {
-			out = append(out, "injector "+i.Name+" is not there")
-		}
+	return mesh.Snapshot{
+		Injectors:  lacking(s.Injectors, rest.Injectors, injectorName),
+		Validators: lacking(s.Validators, rest.Validators, validatorName),
 	}
-	for _, v := range rest.Validators {
-		if !slices.ContainsFunc(s.Validators, func(o mesh.Validator) bool { return o.Name == v.Name }) {
-			out = append(out, "validator "+v.Name+" is not there")
+}
+
+// lacking returns the wanted that are not among those there are, by name.
+func lacking[T any](there, wanted []T, name func(T) string) []T {
+	var out []T
+	for _, w := range wanted {
+		if !slices.ContainsFunc(there, func(t T) bool { return name(t) == name(w) }) {
+			out = append(out, w)
 		}
 	}
 	return out
 }
+
+func injectorName(i mesh.Injector) string   { return i.Name }
+func validatorName(v mesh.Validator) string { return v.Name }
 
 // restOf are the webhooks that go with no tag, release or control plane: those of
 // a revision that is gone, and the default validator that istioctl made.
