@@ -228,6 +228,7 @@ func text(v any) string {
 	return s
 }
 
+// whole is a number as YAML and JSON readers give it; 0 for anything else.
 func whole(v any) int {
 	switch v := v.(type) {
 	case int64:

@@ -85,13 +85,7 @@ func (w *Writer) forRevision(given map[string]any, revision string, replicas int
 func sizes(spec map[string]any, least int) bool {
 	at := func(path ...string) int {
 		v, _, _ := unstructured.NestedFieldNoCopy(spec, path...)
-		switch v := v.(type) {
-		case int64:
-			return int(v)
-		case float64:
-			return int(v)
-		}
-		return 0
+		return whole(v)
 	}
 	on, set, _ := unstructured.NestedBool(spec, "values", "pilot", "autoscaleEnabled")
 	if set && !on {
