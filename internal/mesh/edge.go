@@ -126,14 +126,7 @@ func (e Edge) clone() Edge {
 // API, by the rule that istiod itself has (R§4): its label, else its namespace's,
 // else the default. One is right: with none it is frozen, with two they fight.
 func (s Snapshot) Programmers(g GatewayObject) []string {
-	label := g.Revision
-	if label == "" {
-		ns, _ := s.Namespace(g.Namespace)
-		label = ns.Labels[RevLabel]
-	}
-	if label == "" {
-		label = DefaultTag
-	}
+	label := s.gatewayLabel(g.Revision, g.Namespace)
 	var out []string
 	for _, c := range s.ControlPlanes {
 		if c.Ready > 0 && s.claims(c.Revision, label) {

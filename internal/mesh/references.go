@@ -48,15 +48,13 @@ func (s Snapshot) References(revision string) []Object {
 // GatewayRevision says which revision deploys a managed Gateway: by its own
 // label, else its namespace's, else the default (R§9.3).
 func (s Snapshot) GatewayRevision(g Object) string {
-	label := g.Revision
-	if label == "" {
-		ns, _ := s.Namespace(g.Namespace)
-		label = ns.Labels[RevLabel]
-	}
-	if label == "" {
-		label = DefaultTag
-	}
-	return s.Resolve(label)
+	return s.Resolve(s.gatewayLabel(g.Revision, g.Namespace))
+}
+
+// gatewayLabel is what a Gateway of the Gateway API follows: a revision or a tag.
+func (s Snapshot) gatewayLabel(own, namespace string) string {
+	ns, _ := s.Namespace(namespace)
+	return cmp.Or(own, ns.Labels[RevLabel], DefaultTag)
 }
 
 // pointerReferences are the tags, tag Services and validators that lead to the
