@@ -71,8 +71,14 @@ func (w *walker) objects(p pair, from, to map[string]any) {
 	if p.path == "endpoints" && w.kind == Endpoints || p.path == "table" && w.kind == Names {
 		into = keyedBy
 	}
-	for _, k := range sorted(from) {
-		next := into(p, k)
+	w.both(from, to, sorted(from), sorted(to), func(k string) pair { return into(p, k) })
+}
+
+// both compares what two maps hold under the same keys, each in its own order;
+// what only one of them has was removed or added.
+func (w *walker) both(from, to map[string]any, fromKeys, toKeys []string, at func(key string) pair) {
+	for _, k := range fromKeys {
+		next := at(k)
 		next.from = from[k]
 		if v, ok := to[k]; ok {
 			next.to = v
@@ -81,9 +87,9 @@ func (w *walker) objects(p pair, from, to map[string]any) {
 			w.add(next, Removed)
 		}
 	}
-	for _, k := range sorted(to) {
+	for _, k := range toKeys {
 		if _, ok := from[k]; !ok {
-			next := into(p, k)
+			next := at(k)
 			next.to = to[k]
 			w.add(next, Added)
 		}
@@ -109,23 +115,7 @@ func (w *walker) lists(p pair, from, to []any) {
 	field := p.path[strings.LastIndexByte(p.path, '.')+1:]
 	older, oldKeys := keyed(field, from)
 	newer, newKeys := keyed(field, to)
-	for _, k := range oldKeys {
-		next := element(p, field, k)
-		next.from = older[k]
-		if v, ok := newer[k]; ok {
-			next.to = v
-			w.walk(next)
-		} else {
-			w.add(next, Removed)
-		}
-	}
-	for _, k := range newKeys {
-		if _, ok := older[k]; !ok {
-			next := element(p, field, k)
-			next.to = newer[k]
-			w.add(next, Added)
-		}
-	}
+	w.both(older, newer, oldKeys, newKeys, func(k string) pair { return element(p, field, k) })
 	w.order(p, field, common(oldKeys, newer), common(newKeys, older))
 }
 
