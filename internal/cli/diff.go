@@ -21,6 +21,12 @@ type diffRequest struct {
 	out                      output
 }
 
+// add adds what a diff and a proof both take.
+func (r *diffRequest) add(c *cobra.Command) {
+	c.Flags().StringVarP(&r.revision, "revision", "r", "", "Revision that would serve them")
+	c.Flags().StringVar(&r.from, "from", "", "Revision that serves them now; the only other one there is when not given")
+}
+
 func (a *app) diff() *cobra.Command {
 	var (
 		req diffRequest
@@ -51,8 +57,7 @@ Differences are grouped by pattern and classed:
 			return a.runDiff(c.Context(), req)
 		},
 	}
-	c.Flags().StringVarP(&req.revision, "revision", "r", "", "Revision that would serve them")
-	c.Flags().StringVar(&req.from, "from", "", "Revision that serves them now; the only other one there is when not given")
+	req.add(c)
 	c.Flags().BoolVar(&req.all, "all", false, "Every workload of the mesh, or of the namespace that -n names")
 	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json, yaml or html")
 	return c

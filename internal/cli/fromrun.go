@@ -11,7 +11,6 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
-	"github.com/serin-mesh/serin/internal/view"
 )
 
 // keptRequest asks for a revision that a run removed.
@@ -49,16 +48,7 @@ func (k keptRequest) alone(f installFlags, c *cobra.Command) error {
 			return fmt.Errorf("--from-run installs what the run kept: it goes without --%s", name)
 		}
 	}
-	if f.dry != "" && f.dry != dryClient && f.dry != dryServer {
-		return fmt.Errorf("--dry-run %q is neither client nor server", f.dry)
-	}
-	if _, err := parseOutput(f.out, view.Text, view.YAML); err != nil {
-		return err
-	}
-	if f.out != string(view.Text) && f.dry == "" {
-		return fmt.Errorf("-o %s prints what would be installed\n  remedy: --dry-run=client -o %s", f.out, f.out)
-	}
-	return nil
+	return f.checkDry()
 }
 
 // fromRun is the operation that brings back what the run removed, if it is kept still.

@@ -112,6 +112,11 @@ func (f *installFlags) check(c *cobra.Command) error {
 	if f.version == "" {
 		return fmt.Errorf("which Istio version to install is missing\n  remedy: %s --version 1.29.1", c.CommandPath())
 	}
+	return f.checkDry()
+}
+
+// checkDry refuses an unknown way to look, and an output without one.
+func (f *installFlags) checkDry() error {
 	if f.dry != "" && f.dry != dryClient && f.dry != dryServer {
 		return fmt.Errorf("--dry-run %q is neither client nor server", f.dry)
 	}

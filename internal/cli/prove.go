@@ -37,8 +37,7 @@ The exit code is 0 if all is as expected, 3 if something is dangerous, 4 if a pe
 			return a.runProve(c.Context(), req)
 		},
 	}
-	c.Flags().StringVarP(&req.revision, "revision", "r", "", "Revision that would serve them")
-	c.Flags().StringVar(&req.from, "from", "", "Revision that serves them now; the only other one there is when not given")
+	req.add(c)
 	c.Flags().StringVarP(&out, "output", "o", "text", "Output format: text, json or yaml")
 	return c
 }
