@@ -41,8 +41,9 @@ fix: $(BIN)/golangci-lint ## format and fix what can be
 $(BIN)/golangci-lint: tools/go.mod
 	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-verify: lint race test ## what CI runs; SERIN_E2E=1: a short upgrade on real pods too
-	@if [ "$$SERIN_E2E" = 1 ]; then $(MAKE) e2e-short; else echo "LEFT OUT: a short upgrade on real pods: SERIN_E2E=1 asks for it"; fi
+verify: lint race test ## what CI runs, a short upgrade on real pods where that can be; SERIN_E2E=0 leaves it out
+	@if [ "$$SERIN_E2E" = 0 ]; then echo "LEFT OUT: a short upgrade on real pods, by SERIN_E2E=0"; \
+	else $(MAKE) e2e-short || { echo "AGAIN: a busy machine loses requests by itself; serin's fault comes back"; $(MAKE) e2e-short; }; fi
 
 sweep: build ## kill serin around every write of an upgrade; hours, resumable: the results are kept in sweep.jsonl
 	cd lab && SERIN_BIN=$(BIN)/serin SERIN_SWEEP=$(CURDIR)/sweep.jsonl $(GO) test ./test -run 'TestSweep|TestFaults' -timeout 12h -v
@@ -57,8 +58,7 @@ e2e: build ## whole upgrades on real pods and real Envoy, every request counted:
 # The whole way once, slowly, so that it fits CI: some two minutes when the node's
 # parts are in the cache. Where there is no root, a package is missing, the kernel
 # refuses, or the parts have not been built yet (that does not fit beside the lab's
-# build in CI's time), it says that it is left out, and why, and does not fail. CI
-# asks for it only where the machine is its own: a busy one loses requests by itself.
+# build in CI's time), it says that it is left out, and why, and does not fail.
 e2e-short: build ## one whole upgrade on real pods at 20 requests a second: says why where it cannot
 	cd test/e2e && $(GO) build -o $(BIN)/node ./cmd/node && $(GO) test -c -o $(BIN)/e2e.test .
 	SERIN_BIN=$(BIN)/serin $(BIN)/node run --where-possible --name short -- $(BIN)/e2e.test -test.v -test.timeout 8m \
