@@ -33,7 +33,15 @@ func faults() []faultKind {
 		}
 	}
 	return []faultKind{
-		{"kill-istiod", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.KillIstiod(ns, n) })},
+		{"kill-istiod", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.KillIstiod(ns, n, 0) })},
+		{"istiod-away", "NAMESPACE/POD DURATION", 2, func(_ context.Context, l *Lab, args []string) error {
+			ns, name, _ := strings.Cut(args[0], "/")
+			d, err := time.ParseDuration(args[1])
+			if err != nil {
+				return fmt.Errorf("reading how long: %w", err)
+			}
+			return l.kubelet.KillIstiod(ns, name, d)
+		}},
 		{"stop-pushing", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, true) })},
 		{"push-again", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, false) })},
 		{"webhook-gone", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, true) })},

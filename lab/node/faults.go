@@ -2,16 +2,19 @@ package node
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/serin-mesh/serin/lab/fabric"
 )
 
-// KillIstiod kills the process of an istiod pod; the kubelet restarts it.
-func (k *Kubelet) KillIstiod(namespace, pod string) error {
-	i, err := k.istiod(namespace, pod)
+// KillIstiod kills the process of an istiod pod; the kubelet restarts it, but not
+// before it has been away for as long as said.
+func (k *Kubelet) KillIstiod(namespace, pod string, away time.Duration) error {
+	i, s, err := k.istiodIn(namespace, pod)
 	if err != nil {
 		return err
 	}
+	s.stayAway(time.Now().Add(away))
 	i.kill()
 	return nil
 }
@@ -38,16 +41,21 @@ func (k *Kubelet) DropWebhook(namespace, pod string, on bool) error {
 }
 
 func (k *Kubelet) istiod(namespace, pod string) (*istiod, error) {
+	i, _, err := k.istiodIn(namespace, pod)
+	return i, err
+}
+
+func (k *Kubelet) istiodIn(namespace, pod string) (*istiod, *slot, error) {
 	w := k.find(namespace, pod)
 	if w == nil {
-		return nil, fmt.Errorf("finding pod %s/%s: no such pod", namespace, pod)
+		return nil, nil, fmt.Errorf("finding pod %s/%s: no such pod", namespace, pod)
 	}
 	for _, s := range w.slots {
 		if i, ok := s.get().(*istiod); ok {
-			return i, nil
+			return i, s, nil
 		}
 	}
-	return nil, fmt.Errorf("finding the istiod of pod %s/%s: it runs none", namespace, pod)
+	return nil, nil, fmt.Errorf("finding the istiod of pod %s/%s: it runs none", namespace, pod)
 }
 
 // Stall keeps new pods of a workload from becoming ready, until it is lifted.

@@ -33,6 +33,7 @@ type slot struct {
 	restarts int32
 	starts   int32
 	termed   bool
+	notYet   time.Time // a fault: it is not started again before
 }
 
 func newSlot(c corev1.Container, sidecar bool) *slot {
@@ -61,6 +62,19 @@ func (s *slot) start(r runnable) {
 	s.now, s.since, s.waiting = r, metav1.Now(), nil
 	s.restarts = s.starts
 	s.starts++
+}
+
+// stayAway keeps the container from being started again before a time.
+func (s *slot) stayAway(until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notYet = until
+}
+
+func (s *slot) away() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Until(s.notYet)
 }
 
 func (s *slot) end(err error) {

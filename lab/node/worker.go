@@ -189,7 +189,7 @@ func (w *worker) keep(s *slot) {
 			backoff = time.Second
 		}
 		s.wait("CrashLoopBackOff", "back-off restarting a container that ended")
-		w.pause(backoff)
+		w.pause(max(backoff, s.away()))
 		backoff = min(max(2*backoff, 10*time.Second), 5*time.Minute)
 	}
 }

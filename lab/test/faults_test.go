@@ -252,7 +252,7 @@ func (w *world) fault(name string, args ...string) {
 }
 
 // istiods does something to each istiod of a revision.
-func (w *world) istiods(revision, fault string) {
+func (w *world) istiods(revision, fault string, args ...string) {
 	w.t.Helper()
 	pods, err := w.kube.CoreV1().Pods("istio-system").List(w.t.Context(), metav1.ListOptions{LabelSelector: "app=istiod,istio.io/rev=" + revision})
 	if err != nil {
@@ -260,7 +260,7 @@ func (w *world) istiods(revision, fault string) {
 	}
 	for _, p := range pods.Items {
 		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
-			w.fault(fault, p.Namespace+"/"+p.Name)
+			w.fault(fault, append([]string{p.Namespace + "/" + p.Name}, args...)...)
 		}
 	}
 }
