@@ -144,12 +144,18 @@ func (a *app) planned(ctx context.Context, r plan.Request, making ...string) (pl
 	if err != nil {
 		return plan.Plan{}, mesh.Snapshot{}, err
 	}
-	s, err := reader.Observe(ctx)
+	observe := look // an upgrade is checked as precheck checks it, and as apply will again
+	if r.Operation != nil {
+		observe = glance
+	}
+	s, err := observe(ctx, reader)
 	if err != nil {
-		return plan.Plan{}, s, fmt.Errorf("looking at the mesh: %w", err)
+		return plan.Plan{}, s, err
 	}
 	s = with(s, making)
-	return plan.Build(s, r), s, nil
+	pl := plan.Build(s, r)
+	s.Survey = nil
+	return pl, s, nil
 }
 
 // with is the mesh with these namespaces, where they are not there yet.

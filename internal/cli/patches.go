@@ -39,7 +39,6 @@ func (a *app) makePatches(ctx context.Context, req planRequest, dir string) erro
 	if err != nil {
 		return err
 	}
-	s.Survey = nil
 	contents := map[int]plan.Content{}
 	for _, st := range pl.Steps {
 		if contents[st.Number], err = a.world.Content(ctx, a.target, Rendering{Plan: pl, Step: st, Before: s}); err != nil {

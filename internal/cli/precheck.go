@@ -22,11 +22,20 @@ type Surveyor interface {
 
 // look observes the mesh as closely as the reader can.
 func look(ctx context.Context, r drive.Reader) (mesh.Snapshot, error) {
-	observe := r.Observe
-	if s, ok := r.(Surveyor); ok {
-		observe = s.Survey
+	surveyor, ok := r.(Surveyor)
+	if !ok {
+		return glance(ctx, r)
 	}
-	s, err := observe(ctx)
+	s, err := surveyor.Survey(ctx)
+	if err != nil {
+		return s, fmt.Errorf("looking at the mesh: %w", err)
+	}
+	return s, nil
+}
+
+// glance observes what is needed to change something.
+func glance(ctx context.Context, r drive.Reader) (mesh.Snapshot, error) {
+	s, err := r.Observe(ctx)
 	if err != nil {
 		return s, fmt.Errorf("looking at the mesh: %w", err)
 	}
