@@ -53,8 +53,8 @@ func workload(ctx context.Context, t cli.Target, ref mesh.Ref) (mesh.Workload, b
 	return r.Workload(ctx, ref)
 }
 
-// gatherer collects evidence; prober is nil where none is wanted.
-func gatherer(t cli.Target, prober *evidence.Prober) (*evidence.Gatherer, error) {
+// gatherer collects evidence of the plan's steps; prober is nil where none is wanted.
+func gatherer(t cli.Target, p plan.Plan, prober *evidence.Prober) (*evidence.Gatherer, error) {
 	cfg, err := t.REST()
 	if err != nil {
 		return nil, err
@@ -67,8 +67,13 @@ func gatherer(t cli.Target, prober *evidence.Prober) (*evidence.Gatherer, error)
 	if err != nil {
 		return nil, err
 	}
+	asker, err := newAsker(t)
+	if err != nil {
+		return nil, err
+	}
 	return evidence.New(evidence.Config{
 		REST: cfg, Client: client, Reader: r, IstioNamespace: t.IstioNamespace, Prober: prober, Now: clock.Now,
+		Prover: asker, Moves: evidence.Moves{To: p.To, From: p.From, Workloads: p.Moved()},
 	}), nil
 }
 
@@ -99,7 +104,7 @@ func admin(ctx context.Context, t cli.Target, at cli.Endpoint, path string) ([]b
 
 // gathered is what one question to a gatherer of its own answers.
 func gathered[T any](t cli.Target, ask func(*evidence.Gatherer) (T, error)) (T, error) {
-	g, err := gatherer(t, nil)
+	g, err := gatherer(t, plan.Plan{}, nil)
 	if err != nil {
 		return *new(T), err
 	}
@@ -107,7 +112,9 @@ func gathered[T any](t cli.Target, ask func(*evidence.Gatherer) (T, error)) (T, 
 	return ask(g)
 }
 
-func asker(t cli.Target) (cli.Asker, error) {
+func asker(t cli.Target) (cli.Asker, error) { return newAsker(t) }
+
+func newAsker(t cli.Target) (*istiod.Asker, error) {
 	cfg, err := t.REST()
 	if err != nil {
 		return nil, err
@@ -125,7 +132,7 @@ func probed(t cli.Target, p plan.Plan) (*evidence.Gatherer, *evidence.Prober, er
 	if p.Request.Probe != nil {
 		prober = evidence.NewProber(*p.Request.Probe, clock.Now)
 	}
-	g, err := gatherer(t, prober)
+	g, err := gatherer(t, p, prober)
 	return g, prober, err
 }
 

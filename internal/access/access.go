@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/plan"
 )
 
@@ -157,6 +158,9 @@ func Needs(p plan.Plan) []Rule {
 			continue // serin writes nothing of it
 		}
 		all = append(all, Doing(st.Kind)...)
+	}
+	if slices.ContainsFunc(p.Steps, func(st plan.Step) bool { return slices.Contains(st.Needs, gate.Prove) }) {
+		all = append(all, Proving()...)
 	}
 	return merged(all)
 }

@@ -89,11 +89,10 @@ func onlyApproval(r run.Run) bool {
 	}
 	asked := false
 	for _, v := range r.Verdicts {
-		if v.Gate == gate.Approval {
-			asked = v.State != gate.Open
-		} else if v.State != gate.Open {
+		if v.State != gate.Open && !v.Asks {
 			return false
 		}
+		asked = asked || v.State != gate.Open
 	}
 	return asked
 }

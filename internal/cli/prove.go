@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/serin-mesh/serin/internal/shadow"
 	"github.com/serin-mesh/serin/internal/view"
 )
 
@@ -51,19 +50,10 @@ func (a *app) runProve(ctx context.Context, req diffRequest) error {
 	if err != nil {
 		return err
 	}
-	pods, err := asker.Pods(ctx, q)
+	p, err := asker.Prove(ctx, q)
 	if err != nil {
 		return err
 	}
-	objects, err := asker.Objects(ctx, q)
-	if err != nil {
-		return err
-	}
-	configs, err := asker.Configs(ctx, q)
-	if err != nil {
-		return err
-	}
-	p := shadow.Prove(q, pods, configs, objects)
 	if err := view.WriteProof(a.io.Out, req.out.format, p); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/shadow"
 )
 
 // requestFlags is an upgrade request as flags say it.
@@ -22,7 +23,8 @@ type requestFlags struct {
 	probe                        plan.Probe
 	soak, patience               time.Duration
 	pace, minServed              int
-	keep                         bool
+	keep, noProve                bool
+	accept                       []string
 }
 
 func (f *requestFlags) add(c *cobra.Command) {
@@ -43,6 +45,8 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
 	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
 	fs.BoolVar(&f.keep, "keep", false, "Keep the old control plane: the plan ends before it is removed")
+	fs.StringArrayVar(&f.accept, "accept", nil, "Pattern of a difference in configuration that may be, as serin diff shows it; of dangerous ones too")
+	fs.BoolVar(&f.noProve, "no-prove", false, "Do not ask the new revision, before anything moves, what it would inject, refuse and send")
 	fs.StringVar(&f.owners, "owners", "", "git: all that is declared stands in Git, also where no mark says so, and is waited for")
 	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of overridable findings to turn into warnings")
 }
@@ -77,6 +81,19 @@ func said(r plan.Request, c *cobra.Command) error {
 	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
 		return errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
 	}
+	return accepted(r)
+}
+
+// accepted refuses patterns that no difference could have.
+func accepted(r plan.Request) error {
+	if r.Prove == nil {
+		return nil
+	}
+	for _, s := range r.Prove.Accept {
+		if err := shadow.CheckPattern(s); err != nil {
+			return fmt.Errorf("--accept: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -94,6 +111,15 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "keep", &r.Keep, f.keep)
 	set(said, "owners", &r.Owners, plan.Owners(f.owners))
 	set(said, "ignore-check", &r.IgnoreChecks, f.ignore)
+	if said.Changed("accept") || said.Changed("no-prove") {
+		v := plan.Prove{}
+		if r.Prove != nil {
+			v = *r.Prove
+		}
+		set(said, "accept", &v.Accept, f.accept)
+		set(said, "no-prove", &v.Off, f.noProve)
+		r.Prove = &v
+	}
 	p := plan.Probe{}
 	if r.Probe != nil {
 		p = *r.Probe

@@ -204,6 +204,9 @@ func approvable(r run.Run, step int) (int, error) {
 		}
 	}
 	waits, waiting := view.AwaitsApproval(r)
+	if waiting && !slices.Contains(need, waits) {
+		need = append(need, waits) // what was proven before it asks
+	}
 	switch {
 	case step == 0 && waiting:
 		return waits, nil

@@ -60,10 +60,8 @@ type World struct {
 type Asker interface {
 	// Configs is, of each workload, what its proxy is given now and what it would be.
 	Configs(context.Context, shadow.Question) ([]shadow.Subject, error)
-	// Pods is, of each workload, the pod that is made of its template today and the one that would be.
-	Pods(context.Context, shadow.Question) ([]shadow.Subject, error)
-	// Objects is what the validators say of everything of Istio's that is stored.
-	Objects(context.Context, shadow.Question) ([]shadow.Object, error)
+	// Prove is that, the pods that the workloads would become, and what the validators say of everything of Istio's that is stored.
+	Prove(context.Context, shadow.Question) (shadow.Proof, error)
 }
 
 // Endpoint is a port of a pod.

@@ -316,8 +316,7 @@ func (l *loop) wish(ctx context.Context, r run.Run) (run.Wish, error) {
 // save stores the run before its effect. A run that only waits is stored now and
 // then: nothing is lost by judging its gates again.
 func (l *loop) save(ctx context.Context, r run.Run) error {
-	same := l.saved.ID == r.ID && l.saved.Phase == r.Phase && l.saved.At == r.At && len(l.saved.Log) == len(r.Log) &&
-		l.saved.Paused == r.Paused && l.saved.WishSeq == r.WishSeq && l.saved.Cause == r.Cause
+	same := l.onlyWaits(r)
 	if same && l.p.Now().Sub(l.at) < keepTime {
 		return nil
 	}
@@ -333,6 +332,13 @@ func (l *loop) save(ctx context.Context, r run.Run) error {
 	}
 	l.saved, l.at = r, l.p.Now()
 	return nil
+}
+
+// onlyWaits says whether nothing has happened to a run since it was saved.
+func (l *loop) onlyWaits(r run.Run) bool {
+	s := l.saved
+	return s.ID == r.ID && s.Phase == r.Phase && s.At == r.At && len(s.Log) == len(r.Log) &&
+		s.Paused == r.Paused && s.WishSeq == r.WishSeq && s.Cause == r.Cause && s.Asks() == r.Asks()
 }
 
 // once calls the journal. A deed that is done must be noted though ctx has ended.

@@ -150,7 +150,7 @@ func (w *world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) 
 	if err != nil {
 		return gate.Evidence{}, err
 	}
-	ev := gate.Evidence{At: w.now, Snapshot: s, Served: map[string]int{}, Requests: &gate.Comparison{Before: gate.Window{Sent: 50}, Now: gate.Window{Sent: 50}}}
+	ev := gate.Evidence{At: w.now, Snapshot: s, Foresight: &gate.Foresight{}, Served: map[string]int{}, Requests: &gate.Comparison{Before: gate.Window{Sent: 50}, Now: gate.Window{Sent: 50}}}
 	for _, n := range q.Namespaces {
 		i := s.InjectionOf(mesh.Workload{Ref: mesh.Ref{Namespace: n}})
 		for _, wl := range s.Workloads {

@@ -40,6 +40,8 @@ type Config struct {
 	Prober         *Prober
 	Now            func() time.Time
 	Forwarder      Forwarder
+	Prover         Prover // may be nil: then the prove gate is Unknown
+	Moves          Moves
 }
 
 // Gatherer collects evidence. It is safe for concurrent use and keeps one
@@ -53,6 +55,9 @@ type Gatherer struct {
 	forwarder Forwarder
 	istiods   *http.Client // one kept connection an istiod
 	pods      *http.Client // to workload pods, few kept
+	prover    Prover
+	moves     Moves
+	foresight foresight
 
 	mu     sync.Mutex
 	step   int
@@ -75,11 +80,14 @@ func New(c Config) *Gatherer {
 		forwarder: forwarder,
 		istiods:   clientOver(forwarder, connections{each: 1}),
 		pods:      clientOver(forwarder, connections{each: 1, idle: idlePods}),
+		prover:    c.Prover,
+		moves:     c.Moves,
 	}
 }
 
-// Close ends the port-forwards that are idle.
+// Close ends the port-forwards that are idle, and asks nobody any more.
 func (g *Gatherer) Close() {
+	g.foresight.end()
 	g.istiods.CloseIdleConnections()
 	g.pods.CloseIdleConnections()
 }
@@ -108,12 +116,13 @@ func (g *Gatherer) begun(step int) time.Time {
 
 // part is some of the evidence, and the gates that have to do without theirs.
 type part struct {
-	dryRuns []gate.DryRun
-	proxies []gate.Proxy
-	served  map[string]int
-	parity  *gate.Parity
-	answers *gate.Answers
-	missing map[gate.Name]string
+	dryRuns   []gate.DryRun
+	proxies   []gate.Proxy
+	served    map[string]int
+	parity    *gate.Parity
+	answers   *gate.Answers
+	foresight *gate.Foresight
+	missing   map[gate.Name]string
 }
 
 // Gather collects what the named gates need, at the same time where it can. The
@@ -121,7 +130,7 @@ type part struct {
 func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
 	mark := g.begun(q.Step)
 	ev := gate.Evidence{At: g.now(), Missing: map[gate.Name]string{}}
-	var parts [4]part
+	var parts [5]part
 	group, within := errgroup.WithContext(ctx)
 	if slices.Contains(gates, gate.Proxies) {
 		group.Go(func() error {
@@ -147,6 +156,10 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 			})
 			asking.Go(func() error {
 				parts[3] = g.gatewayPart(within, q, snapshot, gates)
+				return nil
+			})
+			asking.Go(func() error {
+				parts[4] = g.foresightPart(within, snapshot, gates)
 				return nil
 			})
 			return asking.Wait()
@@ -182,6 +195,9 @@ func (p part) addTo(ev *gate.Evidence) {
 	}
 	if p.answers != nil {
 		ev.Answers = p.answers
+	}
+	if p.foresight != nil {
+		ev.Foresight = p.foresight
 	}
 	maps.Copy(ev.Missing, p.missing)
 }

@@ -28,6 +28,7 @@ const (
 	NothingLeft   Name = "nothing-left"   // no control plane, webhook or release of Istio is left
 	Approval      Name = "approval"       // a person said yes to this step
 	Git           Name = "git"            // what the step changes has come from Git (S-45); no step asks for it: a run that waits does
+	Prove         Name = "prove"          // the new revision was asked what it would inject, refuse and send: nothing of it is dangerous, or unexplained and not approved
 	SameServing   Name = "parity"         // the new gateway's pods have the listeners, routes and certificates of the old one's (S-29)
 	SameAnswers   Name = "answers"        // and answer as they do, asked directly, per host, port and path
 )
@@ -47,6 +48,7 @@ type Verdict struct {
 	Gate   Name   `json:"gate"`
 	State  State  `json:"state"`
 	Reason string `json:"reason"`
+	Asks   bool   `json:"asks,omitempty"` // a person's approval of the step would open it
 }
 
 // Question is what a gate is asked: the step's facts, without the step.
@@ -61,6 +63,7 @@ type Question struct {
 	Tag        string     `json:"tag,omitempty"`        // the only one in question
 	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two and the old revision's
 	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are
+	Accept     []string   `json:"accept,omitempty"`     // patterns of differences that may be (Prove)
 	Beside     *mesh.Ref  `json:"beside,omitempty"`     // the gateway that Workloads are to equal
 	Held       bool       `json:"held,omitempty"`       // pods that only their readiness gate keeps from being Ready are there (S-29)
 	Opened     int        `json:"opened,omitempty"`     // but so many of them are to be Ready
@@ -69,16 +72,17 @@ type Question struct {
 // Evidence is what an adapter saw. A part that could not be gathered is nil or
 // empty and has its reason in Missing, so that the gate is Unknown and not Open.
 type Evidence struct {
-	At       time.Time       `json:"at"`
-	Snapshot mesh.Snapshot   `json:"-"`
-	DryRuns  []DryRun        `json:"dryRuns,omitempty"`
-	Proxies  []Proxy         `json:"proxies,omitempty"` // everything the istiods of all revisions report
-	Served   map[string]int  `json:"served,omitempty"`  // pod namespace/name -> requests answered since it started
-	Requests *Comparison     `json:"requests,omitempty"`
-	Parity   *Parity         `json:"parity,omitempty"`
-	Answers  *Answers        `json:"answers,omitempty"`
-	Approved map[int]string  `json:"approved,omitempty"` // step -> who
-	Missing  map[Name]string `json:"missing,omitempty"`  // gate -> why its evidence is not there
+	At        time.Time       `json:"at"`
+	Snapshot  mesh.Snapshot   `json:"-"`
+	DryRuns   []DryRun        `json:"dryRuns,omitempty"`
+	Proxies   []Proxy         `json:"proxies,omitempty"` // everything the istiods of all revisions report
+	Served    map[string]int  `json:"served,omitempty"`  // pod namespace/name -> requests answered since it started
+	Requests  *Comparison     `json:"requests,omitempty"`
+	Parity    *Parity         `json:"parity,omitempty"`
+	Answers   *Answers        `json:"answers,omitempty"`
+	Foresight *Foresight      `json:"foresight,omitempty"`
+	Approved  map[int]string  `json:"approved,omitempty"` // step -> who
+	Missing   map[Name]string `json:"missing,omitempty"`  // gate -> why its evidence is not there
 }
 
 // DryRun is one server-side dry-run pod.

@@ -257,6 +257,31 @@ func TestJudge(t *testing.T) {
 		}, gate.Open, "is left"},
 		{"S47 nobody named", gate.NothingRefers, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Old = "" }, gate.Unknown, ""},
 
+		{"all expected", gate.Prove, foreseen(), gate.Open, "2 workloads and 9 objects put before new, 3 differences expected"},
+		{"unexplained asks", gate.Prove, foreseen(timeout), gate.Unknown, "unexplained: CDS connectTimeout changed; serin prove --revision new shows all, approving step 5"},
+		{"unexplained and approved", gate.Prove, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			foreseen(timeout)(t, q, ev)
+			ev.Approved = map[int]string{5: "erin"}
+		}, gate.Open, "1 approved by erin"},
+		{"dangerous", gate.Prove, foreseen(timeout, hostGone), gate.Shut, "dangerous: RDS virtualHosts[] removed; serin"},
+		{"dangerous whoever approves", gate.Prove, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			foreseen(hostGone)(t, q, ev)
+			ev.Approved = map[int]string{5: "erin"}
+		}, gate.Shut, "virtualHosts"},
+		{"accepted by their patterns", gate.Prove, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			foreseen(timeout, hostGone)(t, q, ev)
+			q.Accept = []string{timeout.Pattern, hostGone.Pattern}
+		}, gate.Open, ", 2 accepted"},
+		{"what has no pattern cannot be accepted", gate.Prove, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			foreseen(gate.Difference{What: "the pod would be refused", Dangerous: true})(t, q, ev)
+			q.Accept = []string{""}
+		}, gate.Shut, "refused"},
+		{"S47 nobody was asked", gate.Prove, nil, gate.Unknown, "was not asked"},
+
 		{"said yes", gate.Approval, nil, gate.Open, "erin"},
 		{"to another step", gate.Approval, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Step = 5 }, gate.Unknown, "step 5"},
 	} {
@@ -272,9 +297,47 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Differences that no rule explains.
+var (
+	timeout  = gate.Difference{Pattern: "CDS connectTimeout changed", What: "CDS connectTimeout changed"}
+	hostGone = gate.Difference{Pattern: "RDS virtualHosts[] removed", What: "RDS virtualHosts[] removed", Dangerous: true}
+)
+
+func foreseen(found ...gate.Difference) func(*testing.T, *gate.Question, *gate.Evidence) {
+	return func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+		t.Helper()
+		q.Step = 5
+		ev.Foresight = &gate.Foresight{Workloads: 2, Objects: 9, Expected: 3, Found: found}
+	}
+}
+
+// Only what a person's word would open says that it asks for it.
+func TestJudge_asks(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		gate   gate.Name
+		change func(*testing.T, *gate.Question, *gate.Evidence)
+		want   bool
+	}{
+		{"approval", gate.Approval, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Step = 5 }, true},
+		{"unexplained", gate.Prove, foreseen(timeout), true},
+		{"dangerous too", gate.Prove, foreseen(timeout, hostGone), false},
+		{"not asked", gate.Prove, nil, false},
+		{"another gate", gate.CRDs, nil, false},
+	} {
+		q, ev := moved()
+		if tt.change != nil {
+			tt.change(t, &q, &ev)
+		}
+		if v := gate.Judge(tt.gate, q, ev); v.Asks != tt.want {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+	}
+}
+
 func TestS47_noGateOpensWithoutEvidence(t *testing.T) {
 	for _, n := range []gate.Name{
-		gate.ControlPlane, gate.Injection, gate.Tags, gate.CRDs, gate.RolledOut, gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.NothingLeft, gate.Approval, "no-such-gate",
+		gate.ControlPlane, gate.Injection, gate.Tags, gate.CRDs, gate.RolledOut, gate.Proxies, gate.Served, gate.Requests, gate.NothingRefers, gate.NothingLeft, gate.Approval, gate.Prove, "no-such-gate",
 	} {
 		q, ev := moved()
 		ev.Missing[n] = "no permission"

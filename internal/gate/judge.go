@@ -41,9 +41,11 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = parity(ev.Parity)
 	case SameAnswers:
 		state, reason = answers(ev.Answers)
+	case Prove:
+		state, reason = foreseen(q, ev)
 	case OldRevision, Git: // no step asks for them: Well answers the one, the run the other
 	}
-	return Verdict{Gate: n, State: state, Reason: reason}
+	return Verdict{Gate: n, State: state, Reason: reason, Asks: state != Open && asks(n, q, ev)}
 }
 
 // readsMesh says whether a gate reads the Snapshot: all but the two that ask a person and the prober.

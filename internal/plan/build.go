@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/serin-mesh/serin/internal/check"
+	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/skew"
 )
@@ -47,6 +48,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 	if !b.blocked() && !b.atTarget && len(b.from) > 0 {
 		p.Counts = b.count()
 		b.write()
+		b.proveFirst()
 		b.judgeProgrammed()
 		p.Steps = b.steps
 		if len(b.steps) == 0 {
@@ -59,6 +61,23 @@ func Build(s mesh.Snapshot, r Request) Plan {
 		p.Steps = []Step{}
 	}
 	return p.signed()
+}
+
+// proveFirst has the first step that moves anything wait until the new revision
+// has been asked what it would make of what moves.
+func (b *builder) proveFirst() {
+	i := slices.IndexFunc(b.steps, func(st Step) bool { return st.restarts() || st.Kind == MoveNamespace || st.Kind == MoveTag })
+	if !slices.ContainsFunc(b.steps, Step.restarts) {
+		return
+	}
+	if p := b.req.Prove; p != nil {
+		if p.Off {
+			b.find(codeNotProven, Warning, "request", "the new revision is not asked before anything moves what it would inject, refuse and send", "leave out --no-prove, or prove.off in the request")
+			return
+		}
+		b.steps[i].Question.Accept = p.Accept
+	}
+	b.steps[i].Needs = append(slices.Clone(b.steps[i].Needs), gate.Prove)
 }
 
 // builder gathers a plan: the request, what moves, findings and steps.

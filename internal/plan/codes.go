@@ -54,6 +54,7 @@ const (
 	codePinnedToTag   = "SRN1058" // configuration that nobody reads
 	codeKept          = "SRN1059" // an old revision that is not removed
 	codeNoProbe       = "SRN1060" // nothing sends requests (S-47)
+	codeNotProven     = "SRN1064" // the new revision is not asked before anything moves
 	codeWave          = "SRN1061" // a wave that names nothing
 	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)

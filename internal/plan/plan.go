@@ -6,6 +6,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/serin-mesh/serin/internal/check"
@@ -90,6 +91,21 @@ type Step struct {
 // ByGit says whether the step is carried out from Git, and not by serin.
 func (s Step) ByGit() bool { return s.Git.Git() }
 
+// Moved are the workloads that the plan restarts, each once, sorted.
+func (p Plan) Moved() []mesh.Ref {
+	var out []mesh.Ref
+	for _, st := range p.Steps {
+		if st.restarts() {
+			out = append(out, st.Workloads...)
+		}
+	}
+	slices.SortFunc(out, func(a, b mesh.Ref) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Compact(out)
+}
+
+// restarts says whether the step makes pods on another revision.
+func (s Step) restarts() bool { return s.Kind == FirstPods || s.Kind == Restart || s.Kind == Surge }
+
 // Pods is how many pods there are before and after a step.
 type Pods struct {
 	From int `json:"from"`
@@ -118,6 +134,7 @@ type Request struct {
 	Pace         int            `json:"pace,omitempty"`     // workloads restarted at once; default 5
 	MinServed    int            `json:"minServed,omitempty"`
 	Probe        *Probe         `json:"probe,omitempty"`        // requests serin sends all the while
+	Prove        *Prove         `json:"prove,omitempty"`        // what the new revision is asked before anything moves
 	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
 	Charts       string         `json:"charts,omitempty"`       // Helm repository or directory; default Istio's public one
@@ -157,6 +174,13 @@ type Owners string
 // OwnersGit says that all that is declared stands in Git. serin then writes only
 // what nobody declares: restarts, probes, its own objects.
 const OwnersGit Owners = "git"
+
+// Prove says what is made of the proof before the first move. Without it every
+// upgrade asks, and accepts only what a rule explains.
+type Prove struct {
+	Off    bool     `json:"off,omitempty"`    // nothing is asked
+	Accept []string `json:"accept,omitempty"` // patterns of differences that may be, as serin diff shows them
+}
 
 // Probe is the synthetic load serin sends: open loop, never retrying.
 type Probe struct {

@@ -144,10 +144,41 @@ func TestS07_bothLabelEditsInOnePatch(t *testing.T) {
 	}
 }
 
+// The new revision is asked before the first move, whatever that is, and only then.
+func TestBuild_provesBeforeTheFirstMove(t *testing.T) {
+	asks := func(p plan.Plan) []int {
+		var out []int
+		for _, st := range p.Steps {
+			if slices.Contains(st.Needs, gate.Prove) {
+				out = append(out, st.Number)
+			}
+		}
+		return out
+	}
+	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	p := plan.Build(s, probed())
+	if d := cmp.Diff([]int{4}, asks(p)); d != "" {
+		t.Error(d)
+	}
+	if n := len(p.Moved()); n != 7 {
+		t.Errorf("%d workloads move: %v", n, p.Moved())
+	}
+	r := p.Request
+	r.Prove = &plan.Prove{Accept: []string{"CDS connectTimeout changed"}}
+	if p := plan.Build(s, r); !slices.Equal(p.Steps[3].Question.Accept, r.Prove.Accept) {
+		t.Errorf("%+v", p.Steps[3].Question)
+	}
+	r.Prove = &plan.Prove{Off: true}
+	off := plan.Build(s, r)
+	if len(asks(off)) > 0 || !slices.ContainsFunc(off.Findings, func(f plan.Finding) bool { return f.Code == "SRN1064" && f.Severity == plan.Warning }) {
+		t.Errorf("%v %v", asks(off), off.Findings)
+	}
+}
+
 func TestBuild_gates(t *testing.T) {
 	p, _ := bookinfo()
 	needs := map[plan.Kind][]gate.Name{
-		plan.MoveNamespace: {gate.ControlPlane}, plan.MoveTag: {gate.ControlPlane}, plan.RemoveRevision: {gate.NothingRefers, gate.Approval},
+		plan.MoveNamespace: {gate.ControlPlane, gate.Prove}, plan.MoveTag: {gate.ControlPlane}, plan.RemoveRevision: {gate.NothingRefers, gate.Approval},
 	}
 	proof := map[plan.Kind][]gate.Name{
 		plan.PinDefault: {gate.Injection, gate.Tags}, plan.UpgradeBase: {gate.CRDs}, plan.InstallRevision: {gate.ControlPlane},

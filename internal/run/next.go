@@ -109,6 +109,11 @@ func (r Run) waiting(e Event) (Run, Effect) {
 			rec.Started = e.At
 		}
 		r.Tries, r.OpenSince, r.ClosedSince, r.Since = 0, time.Time{}, time.Time{}, e.At
+		for _, v := range e.Verdicts {
+			if v.Gate == gate.Prove { // the step's record keeps what comes after, not what was asked before
+				r = r.log(e.At, "prove: "+v.Reason)
+			}
+		}
 		r = r.to(Applying)
 		if r.Awaits() {
 			r.Verdicts = nil
@@ -117,8 +122,8 @@ func (r Run) waiting(e Event) (Run, Effect) {
 		return r.log(e.At, "applying"), Apply
 	case Failed:
 		return r.hold(e.At, e.Why)
-	case Began: // nobody watched meanwhile
-		r.ClosedSince = time.Time{}
+	case Began: // nobody watched meanwhile: what was judged then says nothing now
+		r.ClosedSince, r.Verdicts = time.Time{}, nil
 	case Applied, Reverted, Wished:
 	}
 	return r, Observe
@@ -127,8 +132,13 @@ func (r Run) waiting(e Event) (Run, Effect) {
 // missing waits for what a step needs, as long as the patience lasts. A person may
 // take any time to say yes, or to let a paused run go on.
 func (r Run) missing(e Event) (Run, Effect) {
+	for _, v := range e.Verdicts {
+		if v.Gate == gate.Prove && v.State == gate.Shut && !r.Paused { // asked more than once already: time does not mend it
+			return r.hold(e.At, "gate "+string(v.Gate)+" is shut: "+v.Reason)
+		}
+	}
 	switch {
-	case r.Paused || r.openBut(e.Verdicts, gate.Approval):
+	case r.Paused || r.asksOnly(e.Verdicts):
 		r.ClosedSince = time.Time{}
 	case r.ClosedSince.IsZero():
 		r.ClosedSince = e.At
@@ -388,13 +398,24 @@ func (r Run) blame(why string) Run {
 
 // allOpen says whether each gate of the phase was judged, and each verdict is
 // Open: a gate that is missing has not opened (S-47).
-func (r Run) allOpen(vs []gate.Verdict) bool { return r.openBut(vs, "") }
+func (r Run) allOpen(vs []gate.Verdict) bool {
+	return r.allAre(vs, func(v gate.Verdict) bool { return v.State == gate.Open })
+}
 
-// openBut is allOpen, whatever one of them says.
-func (r Run) openBut(vs []gate.Verdict, but gate.Name) bool {
-	judged := map[gate.Name]bool{but: true}
+// Asks says whether a gate, as it was judged last, asks for a person's word.
+func (r Run) Asks() bool {
+	return slices.ContainsFunc(r.Verdicts, func(v gate.Verdict) bool { return v.Asks })
+}
+
+// asksOnly says whether all that is missing is a person's word.
+func (r Run) asksOnly(vs []gate.Verdict) bool {
+	return r.allAre(vs, func(v gate.Verdict) bool { return v.State == gate.Open || v.Asks || v.Gate == gate.Approval })
+}
+
+func (r Run) allAre(vs []gate.Verdict, well func(gate.Verdict) bool) bool {
+	judged := map[gate.Name]bool{}
 	for _, v := range vs {
-		if v.State != gate.Open && v.Gate != but {
+		if !well(v) {
 			return false
 		}
 		judged[v.Gate] = true

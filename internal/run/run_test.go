@@ -76,9 +76,9 @@ func TestNext_goesThroughToTheEnd(t *testing.T) {
 }
 
 func TestS47_aGateThatWasNotJudgedDoesNotOpen(t *testing.T) {
-	r, at := upTo(t, start(t, plan.Hold), 4, run.Waiting)
+	r, at := upTo(t, start(t, plan.Hold), 7, run.Waiting)
 	if len(r.Gates()) == 0 {
-		t.Fatal("step 4 needs nothing")
+		t.Fatal("step 7 needs nothing")
 	}
 	if r, do := run.Next(r, run.Event{Kind: run.Judged, At: at}); r.Phase != run.Waiting || do != run.Observe {
 		t.Errorf("%s, %s", r.Phase, do)
@@ -312,6 +312,36 @@ func TestNext_aNeedHasItsPatienceToo(t *testing.T) {
 		if r, _ = run.Next(r, judged(r, at.Add(time.Duration(n)*24*time.Hour), gate.Unknown)); r.Phase != run.Waiting {
 			t.Fatalf("paused for %d days: %s because %q", n, r.Phase, r.Cause)
 		}
+	}
+}
+
+// What is proven to be dangerous holds at once, before anything has moved; what a
+// person must look at waits for as long as it takes.
+func TestNext_theProofBeforeTheFirstMove(t *testing.T) {
+	r, at := upTo(t, start(t, plan.Hold), 4, run.Waiting)
+	if !slices.Contains(r.Gates(), gate.Prove) {
+		t.Fatalf("step %d needs %v", r.At+1, r.Gates())
+	}
+	told := func(state gate.State, asks bool, after time.Duration) run.Event {
+		e := judged(r, at.Add(after), gate.Open)
+		for i := range e.Verdicts {
+			if e.Verdicts[i].Gate == gate.Prove {
+				e.Verdicts[i].State, e.Verdicts[i].Asks = state, asks
+			}
+		}
+		return e
+	}
+	if next, do := run.Next(r, told(gate.Shut, false, 0)); next.Phase != run.Held || do != run.Stop || !strings.Contains(next.Cause, "gate prove is shut") || next.HeldFrom != run.Waiting {
+		t.Errorf("%s because %q", next.Phase, next.Cause)
+	}
+	next := r
+	for n := range 3 {
+		if next, _ = run.Next(next, told(gate.Unknown, true, time.Duration(n)*24*time.Hour)); next.Phase != run.Waiting {
+			t.Fatalf("nobody has said yes for %d days: %s because %q", n, next.Phase, next.Cause)
+		}
+	}
+	if next, do := run.Next(next, told(gate.Open, false, 100*time.Hour)); next.Phase != run.Applying || do != run.Apply {
+		t.Errorf("%s %s", next.Phase, do)
 	}
 }
 

@@ -2,8 +2,10 @@ package shadow
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Difference is a pattern of changes, and how often it was met.
@@ -181,6 +183,17 @@ func (d Difference) Pattern() string {
 		p = string(d.Kind) + " " + d.Path + " " + string(d.Op)
 	}
 	return p
+}
+
+// CheckPattern says what is wrong with a pattern that no difference could have.
+func CheckPattern(s string) error {
+	words := strings.Fields(s)
+	ops := []Operation{Added, Removed, Changed, Reordered}
+	if len(words) < 2 || !slices.Contains(Kinds(), Kind(words[0])) || !slices.Contains(ops, Operation(words[len(words)-1])) {
+		return fmt.Errorf("%q is no pattern of a difference\n  remedy: copy it from serin diff --all, where it follows the class, as in %q",
+			s, Difference{Kind: Clusters, Path: "connectTimeout", Op: Changed}.Pattern())
+	}
+	return nil
 }
 
 // merged makes one difference of those that differ only in their values, where

@@ -31,7 +31,7 @@ func (p *printer) differences(r shadow.Report) {
 		p.f("\nNOT COMPARED  %s\n    %s\n", u.Workload, u.Why)
 	}
 	for _, d := range r.Differences {
-		p.f("\n%s  %s\n", strings.ToUpper(string(d.Class)), where(d))
+		p.f("\n%s  %s\n", strings.ToUpper(string(d.Class)), d.Pattern())
 		for _, v := range values(d) {
 			p.f("    %s\n", v)
 		}
@@ -44,14 +44,6 @@ func (p *printer) differences(r shadow.Report) {
 			p.f("    %s\n", d.Link)
 		}
 	}
-}
-
-// where is a difference without its values: what, in which field.
-func where(d shadow.Difference) string {
-	if d.Path == "" {
-		return string(d.Kind) + " " + string(d.Op)
-	}
-	return string(d.Kind) + " " + d.Path + " " + string(d.Op)
 }
 
 // values are what was and what would be.

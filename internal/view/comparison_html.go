@@ -15,7 +15,7 @@ var comparisonTemplate string
 // comparisonPage is the comparison as a page that stands alone: no script, nothing
 // is loaded from elsewhere.
 func comparisonPage(w io.Writer, r shadow.Report) error {
-	t, err := template.New("comparison").Funcs(template.FuncMap{"where": where, "values": values, "place": whereabouts, "conclusion": conclusion}).Parse(comparisonTemplate)
+	t, err := template.New("comparison").Funcs(template.FuncMap{"values": values, "place": whereabouts, "conclusion": conclusion}).Parse(comparisonTemplate)
 	if err != nil {
 		return fmt.Errorf("reading the page: %w", err)
 	}

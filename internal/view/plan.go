@@ -196,6 +196,8 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for eac
 		return "nothing is left"
 	case gate.Approval:
 		return "approval"
+	case gate.Prove:
+		return "prove is clean"
 	case gate.SameServing:
 		return "same routes, listeners, certificates"
 	case gate.SameAnswers:

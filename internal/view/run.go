@@ -51,7 +51,7 @@ func AwaitsApproval(r run.Run) (int, bool) {
 			return s.Number, true
 		}
 	}
-	return 0, false
+	return s.Number, r.Asks()
 }
 
 // Next says what a person types next. holder is the process that drives the run, if any.

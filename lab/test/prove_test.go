@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/serin-mesh/serin/internal/cluster"
 	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/istiod"
@@ -47,6 +48,16 @@ func TestProve_whatIsHarmlessPassesAndWhatIsPlantedIsFound(t *testing.T) {
 	}
 	w.run(3, "prove", "-r", "1-29-1")
 	w.run(3, "diff", "deploy/reviews-v1.default", "-r", "1-29-1")
+
+	// An upgrade stops before its first move, and nothing has moved.
+	before := w.namespaceLabels("default")
+	if said := w.run(4, "apply", w.plan("1.29.1", "--ignore-check", "SRN1057,SRN1305"), "--approve"); !strings.Contains(said, "gate prove is shut: dangerous: ") {
+		t.Errorf("an upgrade went on:\n%s", said)
+	}
+	if d := cmp.Diff(before, w.namespaceLabels("default")); d != "" {
+		t.Error(d)
+	}
+	w.run(5, "rollback")
 }
 
 // missing says which of the planted faults a proof does not know of.

@@ -19,6 +19,7 @@ import (
 	"github.com/serin-mesh/serin/internal/access"
 	"github.com/serin-mesh/serin/internal/cli"
 	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -179,21 +180,30 @@ func (w world) Configs(_ context.Context, q shadow.Question) ([]shadow.Subject, 
 	return out, nil
 }
 
-// Pods are alike on both sides, unless a script says that they are rejected.
-func (w world) Pods(_ context.Context, q shadow.Question) ([]shadow.Subject, error) {
+// pods are alike on both sides, unless a script says that they are rejected.
+func (w world) pods(q shadow.Question) []shadow.Subject {
 	var out []shadow.Subject
 	for _, ref := range q.Workloads {
 		out = append(out, shadow.Subject{Workload: ref.String(), Refused: w.read("rejected")})
 	}
-	return out, nil
+	return out
 }
 
-// Objects are two, one of which a script may have denied.
-func (w world) Objects(context.Context, shadow.Question) ([]shadow.Object, error) {
+// Prove is all of it.
+func (w world) Prove(ctx context.Context, q shadow.Question) (shadow.Proof, error) {
+	configs, err := w.Configs(ctx, q)
+	if err != nil {
+		return shadow.Proof{}, err
+	}
+	return shadow.Prove(q, w.pods(q), configs, w.objects()), nil
+}
+
+// objects are two, one of which a script may have denied.
+func (w world) objects() []shadow.Object {
 	return []shadow.Object{
 		{Kind: "VirtualService", Namespace: "shop", Name: "warned", Warnings: []string{"the field is deprecated"}},
 		{Kind: "VirtualService", Namespace: "shop", Name: "denied", Denied: w.read("denied")},
-	}, nil
+	}
 }
 
 // workload is one that is not in the mesh: a script writes it to the file "outside".
@@ -218,7 +228,14 @@ func (w world) createNamespaces(ctx context.Context, _ cli.Target, names []strin
 }
 
 // Observe reads the mesh from its file.
-func (w world) Observe(context.Context) (mesh.Snapshot, error) {
+func (w world) Observe(ctx context.Context) (mesh.Snapshot, error) {
+	s, err := w.Survey(ctx)
+	s.Survey = nil
+	return s, err
+}
+
+// Survey is what only a closer look sees too.
+func (w world) Survey(context.Context) (mesh.Snapshot, error) {
 	var s mesh.Snapshot
 	if text := w.read("forbidden"); text != "" {
 		return s, forbidden(text)
@@ -296,10 +313,22 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 	for _, p := range s.Pods {
 		ev.Served[p.Namespace+"/"+p.Name] = 100
 	}
+	if slices.Contains(gates, gate.Prove) {
+		f, err := evidence.Foresee(ctx, w, s, evidence.Moves{To: q.Revision, From: w.revisionsLeft(s, q.Revision)})
+		if err != nil {
+			return ev, err
+		}
+		ev.Foresight = &f
+	}
 	if shut := gate.Name(w.read("shut")); shut == gate.Requests && slices.Contains(gates, shut) {
 		ev.Requests.Now = gate.Window{Sent: 500, Failed: 50, Example: "503 from productpage"}
 	}
 	return ev, nil
+}
+
+// revisionsLeft are all but one.
+func (world) revisionsLeft(s mesh.Snapshot, to string) []string {
+	return slices.DeleteFunc(s.Revisions(), func(r string) bool { return r == to })
 }
 
 // dryRun is what becomes of a pod in the namespace: a plain one, or, where only
