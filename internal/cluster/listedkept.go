@@ -26,17 +26,21 @@ func keptName(rev string) string { return "serin-kept-plane-" + rev }
 
 // keepListed sets the revision's objects aside. Once some are gone, what was kept before stays.
 func (w *Writer) keepListed(ctx context.Context, rev string) error {
-	if _, err := w.Kube.AppsV1().Deployments(w.namespace).Get(ctx, mesh.IstiodName(rev), reading()); err != nil {
+	d, err := w.Kube.AppsV1().Deployments(w.namespace).Get(ctx, mesh.IstiodName(rev), reading())
+	if err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		return asking("get", "deployments.apps "+mesh.IstiodName(rev), err)
 	}
 	secrets := w.Kube.CoreV1().Secrets(w.namespace)
-	if _, err := secrets.Get(ctx, keptName(rev), reading()); err == nil {
-		return nil // a removal that was cut off: some of it may be gone already
-	} else if !apierrors.IsNotFound(err) {
+	old, err := secrets.Get(ctx, keptName(rev), reading())
+	missing := apierrors.IsNotFound(err)
+	if err != nil && !missing {
 		return asking("get", "secrets "+keptName(rev), err)
+	}
+	if !missing && old.Annotations[keptOf] == string(d.UID) {
+		return nil // a removal that was cut off: some of it may be gone already
 	}
 	all, err := w.listed(ctx, rev)
 	if err != nil {
@@ -47,11 +51,18 @@ func (w *Writer) keepListed(ctx context.Context, rev string) error {
 		return fmt.Errorf("keeping the objects of revision %s: %w", rev, err)
 	}
 	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: keptName(rev), Namespace: w.namespace, Labels: map[string]string{managedBy: "serin"}},
-		Type:       keptType, Data: map[string][]byte{keptObjects: data},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: keptName(rev), Namespace: w.namespace, Labels: map[string]string{managedBy: "serin"}, Annotations: map[string]string{keptOf: string(d.UID)},
+		},
+		Type: keptType, Data: map[string][]byte{keptObjects: data},
 	}
-	if _, err := secrets.Create(ctx, s, creating()); err != nil {
-		return asking("create", "secrets "+s.Name, err)
+	if missing {
+		_, err = secrets.Create(ctx, s, creating())
+	} else { // of a revision that had this name before
+		_, err = secrets.Update(ctx, s, updating())
+	}
+	if err != nil {
+		return asking("write", "secrets "+s.Name, err)
 	}
 	return nil
 }

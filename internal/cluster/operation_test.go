@@ -125,6 +125,14 @@ func TestTagOperations_thereAndBack(t *testing.T) {
 				}
 			},
 		},
+		"one that goes from a release before 1.28 with the Service that it brought there": {
+			[]plan.Request{tagOp(plan.TagSet, "prod", "1-29-1"), tagOp(plan.TagSet, "prod", "default")}, tagOp(plan.TagRemove, "prod", ""), func(t *testing.T, s mesh.Snapshot) {
+				t.Helper()
+				if len(s.Tags())+len(s.TagServices) != 0 {
+					t.Error(s.Tags(), s.TagServices)
+				}
+			},
+		},
 		"S-1 the default tag gives back to the unrevisioned injector": {
 			[]plan.Request{tagOp(plan.TagSet, "default", "default")}, tagOp(plan.TagRemove, "default", ""), func(t *testing.T, s mesh.Snapshot) {
 				t.Helper()

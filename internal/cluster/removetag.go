@@ -111,7 +111,7 @@ func (w *Writer) restoreParts(ctx context.Context, st plan.Step, before mesh.Sna
 	}
 	for _, svc := range before.TagServices {
 		if svc.Tag == st.Tag {
-			if err := w.tagService(ctx, st.Tag, svc.Revision, st.Version); err != nil {
+			if err := w.tagServiceAgain(ctx, st.Tag, svc.Revision); err != nil {
 				return err
 			}
 		}

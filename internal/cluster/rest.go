@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -14,8 +16,22 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-// keptRest names what was left of a mesh when it went as a whole.
-const keptRest = "serin-kept-rest"
+// keptRest names what was left of a mesh when it went as a whole, and keptOf says
+// of which: a mesh that came back by other hands and goes again is another one.
+const (
+	keptRest = "serin-kept-rest"
+	keptOf   = "serin.dev/kept-of"
+)
+
+// meshMark tells the mesh that a run began with from any other: its pods' names and
+// its Services' UIDs are in it.
+func meshMark(before mesh.Snapshot) (string, error) {
+	b, err := json.Marshal(before)
+	if err != nil {
+		return "", fmt.Errorf("marking what is kept: %w", err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b)), nil
+}
 
 // restComponents are what istioctl makes beside control planes, by the value of the
 // label component. Those that all revisions share, Cni and Ztunnel, are not among
@@ -24,14 +40,14 @@ func restComponents() []string { return []string{"Base", "IngressGateways", "Egr
 
 // removeRest removes the webhooks that are left and what istioctl made beside
 // control planes, in every namespace. All of it is kept for the way back first.
-func (w *Writer) removeRest(ctx context.Context) error {
-	if err := w.dropRest(ctx); err != nil {
+func (w *Writer) removeRest(ctx context.Context, before mesh.Snapshot) error {
+	if err := w.dropRest(ctx, before); err != nil {
 		return fmt.Errorf("removing what is left: %w", err)
 	}
 	return nil
 }
 
-func (w *Writer) dropRest(ctx context.Context) error {
+func (w *Writer) dropRest(ctx context.Context, before mesh.Snapshot) error {
 	rest, err := w.rest(ctx)
 	if err != nil {
 		return err
@@ -39,7 +55,7 @@ func (w *Writer) dropRest(ctx context.Context) error {
 	if len(rest) == 0 {
 		return nil
 	}
-	if err := w.keepRest(ctx, rest); err != nil {
+	if err := w.keepRest(ctx, rest, before); err != nil {
 		return err
 	}
 	for _, o := range rest {
@@ -118,22 +134,21 @@ func (w *Writer) besides(ctx context.Context, gvr schema.GroupVersionResource) (
 }
 
 // keepRest adds to what is kept: a removal that was cut off kept what it had seen.
-func (w *Writer) keepRest(ctx context.Context, objects []unstructured.Unstructured) error {
+// What an earlier run kept is not added to: it is another mesh's.
+func (w *Writer) keepRest(ctx context.Context, objects []unstructured.Unstructured, before mesh.Snapshot) error {
+	mark, err := meshMark(before)
+	if err != nil {
+		return err
+	}
 	secrets := w.Kube.CoreV1().Secrets(w.namespace)
 	old, err := secrets.Get(ctx, keptRest, reading())
 	missing := apierrors.IsNotFound(err)
 	if err != nil && !missing {
 		return asking("get", "secrets "+keptRest, err)
 	}
-	if !missing {
-		kept, err := unzipped(old.Data[keptObjects])
-		if err != nil {
-			return fmt.Errorf("reading secret %s: %w", keptRest, err)
-		}
-		for _, o := range kept {
-			if !slices.ContainsFunc(objects, func(n unstructured.Unstructured) bool { return sameObject(n, o) }) {
-				objects = append(objects, o)
-			}
+	if !missing && old.Annotations[keptOf] == mark {
+		if objects, err = joined(objects, old); err != nil {
+			return err
 		}
 	}
 	data, err := zipped(objects)
@@ -141,8 +156,10 @@ func (w *Writer) keepRest(ctx context.Context, objects []unstructured.Unstructur
 		return fmt.Errorf("keeping what is left: %w", err)
 	}
 	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: keptRest, Namespace: w.namespace, Labels: map[string]string{managedBy: "serin"}},
-		Type:       keptType, Data: map[string][]byte{keptObjects: data},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: keptRest, Namespace: w.namespace, Labels: map[string]string{managedBy: "serin"}, Annotations: map[string]string{keptOf: mark},
+		},
+		Type: keptType, Data: map[string][]byte{keptObjects: data},
 	}
 	if missing {
 		_, err = secrets.Create(ctx, s, creating())
@@ -155,12 +172,30 @@ func (w *Writer) keepRest(ctx context.Context, objects []unstructured.Unstructur
 	return nil
 }
 
+// joined are the objects, and those kept that are not among them.
+func joined(objects []unstructured.Unstructured, old *corev1.Secret) ([]unstructured.Unstructured, error) {
+	kept, err := unzipped(old.Data[keptObjects])
+	if err != nil {
+		return nil, fmt.Errorf("reading secret %s: %w", keptRest, err)
+	}
+	for _, o := range kept {
+		if !slices.ContainsFunc(objects, func(n unstructured.Unstructured) bool { return sameObject(n, o) }) {
+			objects = append(objects, o)
+		}
+	}
+	return objects, nil
+}
+
 func sameObject(a, b unstructured.Unstructured) bool {
 	return a.GetKind() == b.GetKind() && a.GetNamespace() == b.GetNamespace() && a.GetName() == b.GetName()
 }
 
 // restoreRest makes what was left again.
-func (w *Writer) restoreRest(ctx context.Context) error {
+func (w *Writer) restoreRest(ctx context.Context, before mesh.Snapshot) error {
+	mark, err := meshMark(before)
+	if err != nil {
+		return err
+	}
 	secrets := w.Kube.CoreV1().Secrets(w.namespace)
 	s, err := secrets.Get(ctx, keptRest, reading())
 	if apierrors.IsNotFound(err) {
@@ -168,6 +203,9 @@ func (w *Writer) restoreRest(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("making again what was left: %w", asking("get", "secrets "+keptRest, err))
+	}
+	if s.Annotations[keptOf] != mark {
+		return nil // another run's: of this one there was nothing, or it is back
 	}
 	objects, err := unzipped(s.Data[keptObjects])
 	if err != nil {

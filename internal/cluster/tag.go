@@ -47,7 +47,7 @@ func (w *Writer) moveTagBack(ctx context.Context, st plan.Step, before mesh.Snap
 	_, tagged := before.Tag(st.Tag)
 	var err error
 	if had || !tagged && skew.HasTagService(version) { // without a tag before, the run pinned it, Service and all
-		err = w.tagService(ctx, st.Tag, st.From, version)
+		err = w.tagServiceAgain(ctx, st.Tag, st.From)
 	} else {
 		err = w.dropTagService(ctx, st.Tag)
 	}

@@ -18,6 +18,16 @@ import (
 // have from 1.28 on (R§2.1). One that is there moves whatever the version: left
 // behind, both revisions would claim the tag.
 func (w *Writer) tagService(ctx context.Context, tag, rev, version string) error {
+	return w.tagServiceAt(ctx, tag, rev, skew.HasTagService(version))
+}
+
+// tagServiceAgain moves the Service of a tag that had one, or makes it again,
+// whatever the release: a tag keeps its Service when it moves to an older one.
+func (w *Writer) tagServiceAgain(ctx context.Context, tag, rev string) error {
+	return w.tagServiceAt(ctx, tag, rev, true)
+}
+
+func (w *Writer) tagServiceAt(ctx context.Context, tag, rev string, made bool) error { //nolint:revive // whether it is to be there, not a mode
 	name := mesh.TagServiceName(tag)
 	api := w.Kube.CoreV1().Services(w.namespace)
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
@@ -26,7 +36,7 @@ func (w *Writer) tagService(ctx context.Context, tag, rev, version string) error
 		if err != nil && !missing {
 			return asking("get", "services "+name, err)
 		}
-		if missing && !skew.HasTagService(version) {
+		if missing && !made {
 			return nil
 		}
 		istiod, err := api.Get(ctx, mesh.IstiodName(rev), reading())

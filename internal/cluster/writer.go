@@ -107,7 +107,7 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 	case plan.Surge:
 		return w.surgePods(ctx, st)
 	case plan.RemoveRest:
-		return w.removeRest(ctx)
+		return w.removeRest(ctx, before)
 	case plan.AddGateway:
 		return w.addGateway(ctx, st)
 	case plan.OpenGateway:
@@ -154,7 +154,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 	case plan.Surge:
 		return w.unsurge(ctx, st)
 	case plan.RemoveRest:
-		return w.restoreRest(ctx)
+		return w.restoreRest(ctx, before)
 	case plan.AddGateway:
 		return w.dropGateway(ctx, st)
 	case plan.OpenGateway:
