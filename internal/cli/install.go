@@ -241,7 +241,9 @@ func (a *app) installBase() *cobra.Command {
 		name string
 	)
 	c := &cobra.Command{
-		Use: "base --version VERSION", Short: "Install the CRDs and the default validator", Args: noArgs,
+		Use: "base --version VERSION", Short: "Install the CRDs and the default validator, or upgrade them", Args: noArgs,
+		Long: `Install the base chart. Where it is installed at an older release, and no values are given, it is upgraded: its
+CRDs serve every revision, and a newer one may need them. Its values stay as they are; a downgrade is refused.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.installing(c, args, f, plan.Operation{Verb: plan.Install, Chart: "base", Name: name}, a.target.IstioNamespace)
 		},

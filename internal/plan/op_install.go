@@ -41,13 +41,29 @@ func (b *builder) installBase(o Operation) {
 	switch {
 	case ok && installed(base, want):
 		return
+	case ok && len(want.Values) == 0 && olderThan(base.Version, want.Version):
+		b.upgradeBaseAlone(base)
+		return
+	case ok && olderThan(base.Version, want.Version):
+		b.find(codeTaken, Mandatory, "release "+base.Namespace+"/"+base.Name, "it is there, with values of its own, which stay as they are when it goes to "+want.Version, "leave values out; defaultRevision moves with serin tag set default")
+	case ok && sameVersion(base.Version, want.Version) && len(want.Values) == 0:
+		return
 	case ok:
-		b.find(codeTaken, Mandatory, "release "+base.Namespace+"/"+base.Name, "the base chart is installed, at "+base.Version+": its CRDs serve every revision", "serin plan upgrades it with the revision that needs it")
+		b.find(codeTaken, Mandatory, "release "+base.Namespace+"/"+base.Name, "the base chart is installed, at "+base.Version+": its CRDs serve every revision", "give a version that is newer, without values, to upgrade it")
 	}
 	b.judgeSplitDefault(want)
 	b.add(Step{
 		Kind: InstallChart, Target: want.Namespace + "/" + want.Name, Version: want.Version, Namespace: want.Namespace, Release: &want,
 		Why: "the CRDs, and the validator of the default revision", Proof: []gate.Name{gate.CRDs}, Undo: Undo{What: "uninstall; CRDs stay"},
+	})
+}
+
+// upgradeBaseAlone brings the CRDs to a release before the first revision needs them.
+func (b *builder) upgradeBaseAlone(base mesh.Release) {
+	b.add(Step{
+		Kind: UpgradeBase, Target: base.Name, Version: b.req.To, Namespace: base.Namespace,
+		Why:   fmt.Sprintf("the CRDs of %s serve every revision; values stay as they are, defaultRevision %q too", b.req.To, base.DefaultRevisionValue()),
+		Proof: []gate.Name{gate.CRDs}, Undo: Undo{What: "CRDs stay (additive)", Nothing: true},
 	})
 }
 
@@ -171,7 +187,7 @@ func (b *builder) judgeInstallBase() {
 	case !ok && len(b.s.CRDs) == 0:
 		b.find(codeNoBase, Mandatory, "release istio-base", "there are no CRDs of Istio: istiod would not become ready", "serin install base --version "+b.req.To)
 	case ok && olderThan(base.Version, b.req.To):
-		b.find(codeBaseOlder, Warning, "release "+base.Namespace+"/"+base.Name, "it is at "+base.Version+": fields that are new in "+b.req.To+" are not served before it is upgraded", "serin plan --to "+b.req.To+" does it")
+		b.find(codeBaseOlder, Warning, "release "+base.Namespace+"/"+base.Name, "it is at "+base.Version+": fields that are new in "+b.req.To+" are not served before it is upgraded", "serin install base --version "+b.req.To+" does it")
 	}
 }
 
