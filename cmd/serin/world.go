@@ -33,7 +33,8 @@ func world() cli.World {
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
 		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers,
 		Manifest: manifest, Content: content, Evidence: collected, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
-		Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Rehearsals: rehearsals,
+		Now:        clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -124,6 +125,28 @@ func newAsker(t cli.Target) (*istiod.Asker, error) {
 		return nil, err
 	}
 	return istiod.New(istiod.Config{Client: c.Kube, Dynamic: c.Dynamic, Forward: evidence.NewForwarder(cfg), Namespace: t.IstioNamespace}), nil
+}
+
+// rehearsal makes copies, and asks them.
+type rehearsal struct {
+	*cluster.Rehearsal
+	*evidence.Gatherer
+}
+
+func rehearsals(t cli.Target) (cli.Rehearsals, func(), error) {
+	cfg, err := t.REST()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := cluster.NewRehearsal(cfg, t.IstioNamespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := gatherer(t, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return rehearsal{r, g}, g.Close, nil
 }
 
 // probed is what collects evidence, and the prober, nil if the plan has none.

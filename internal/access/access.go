@@ -82,6 +82,32 @@ func Proving() []Rule {
 	}
 }
 
+// Rehearsing is what rehearse needs: to make a namespace, fill it, ask its pods and
+// remove it again. No other command removes namespaces, and the API server cannot
+// be told to allow it of some only: it is a role of its own, for who wants it.
+func Rehearsing() []Rule {
+	create := []string{"create"}
+	return merged(slices.Concat(Looking(), []Rule{
+		{core, []string{"namespaces"}, []string{"create", "delete"}},
+		{core, []string{"configmaps", "limitranges", "secrets", "serviceaccounts", "services"}, create},
+		{core, []string{"limitranges", "serviceaccounts"}, []string{"list"}},
+		{core, []string{"serviceaccounts"}, []string{"patch"}}, // the account that each namespace is given
+		{core, []string{"pods"}, create},                       // dry runs only
+		{apps, []string{"deployments"}, create},
+		{"extensions.istio.io", []string{"*"}, create},
+		{"networking.istio.io", []string{"*"}, create},
+		{"security.istio.io", []string{"*"}, create},
+		{"telemetry.istio.io", []string{"*"}, create},
+		{coordination, []string{"leases"}, []string{"create", "update"}}, // one at a time
+		// What is not copied is named; where this is not granted it says so.
+		{core, []string{"persistentvolumeclaims", "resourcequotas"}, []string{"list"}},
+		{"batch", []string{"cronjobs", "jobs"}, []string{"list"}},
+		{networking, []string{"ingresses", "networkpolicies"}, []string{"list"}},
+		{rbac, []string{"rolebindings"}, []string{"list"}},
+		{gatewayAPI, []string{"*"}, []string{"list"}},
+	}))
+}
+
 // Driving is what any run needs besides: its journal, its Lease, and evidence.
 func Driving() []Rule {
 	return []Rule{

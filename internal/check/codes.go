@@ -37,6 +37,7 @@ const (
 	codeUnseen         = "SRN1322"
 	codeSetting        = "SRN1323"
 	codeNative         = "SRN1324"
+	codeRehearsal      = "SRN1325"
 	codeGatewayUnsure  = "SRN1401"
 )
 

@@ -239,8 +239,13 @@ func (a *app) agree(pl plan.Plan, o operation) error {
 		o.flags.yes || pl.Request.Operation.FirstPod {
 		return nil
 	}
+	return a.confirm(what(pl))
+}
+
+// confirm asks a person for a yes to what has been shown.
+func (a *app) confirm(what string) error {
 	if !interactive(a.io.In) {
-		return refused("%s needs a person's yes, and there is nobody to ask\n  remedy: look at what is shown above, then -y", what(pl))
+		return refused("%s needs a person's yes, and there is nobody to ask\n  remedy: look at what is shown above, then -y", what)
 	}
 	_, _ = fmt.Fprintf(a.io.ErrOut, "Carry this out? [y/N] ")
 	line, _ := bufio.NewReader(a.io.In).ReadString('\n')

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,19 +16,25 @@ import (
 )
 
 func (a *app) rbac() *cobra.Command {
-	readOnly := false
+	readOnly, rehearsals := false, false
 	c := &cobra.Command{
 		Use: "rbac", Short: "Print the roles that serin's user needs",
 		Long: `Print a ClusterRole with what serin needs, and no more: all of it, or with --read-only what status,
-snapshot, precheck and plan need. Nothing is written to the cluster; bind it to whom you will:
+snapshot, precheck and plan need. What serin rehearse needs, to remove the namespaces that it makes among it,
+is a role of its own: --rehearse. Nothing is written to the cluster; bind it to whom you will:
 
   serin rbac | kubectl apply -f -
   kubectl create clusterrolebinding serin --clusterrole serin --group platform`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			role, rules := "serin", access.Everything()
-			if readOnly {
+			switch {
+			case readOnly && rehearsals:
+				return errors.New("--read-only and --rehearse are two roles: print one after the other")
+			case readOnly:
 				role, rules = "serin-view", access.ReadOnly()
+			case rehearsals:
+				role, rules = "serin-rehearse", access.Rehearsing()
 			}
 			text, err := yaml.Marshal(clusterRole(role, rules))
 			if err != nil {
@@ -38,6 +45,7 @@ snapshot, precheck and plan need. Nothing is written to the cluster; bind it to 
 		},
 	}
 	c.Flags().BoolVar(&readOnly, "read-only", false, "Only what the commands need that change nothing")
+	c.Flags().BoolVar(&rehearsals, "rehearse", false, "Only what serin rehearse needs")
 	return c
 }
 

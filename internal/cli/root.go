@@ -66,7 +66,7 @@ func (a *app) root(program string) *cobra.Command {
 		a.status(), a.snapshot(), a.precheck(), a.plan(), a.apply(), a.verify(),
 		a.pause(), a.resume(), a.approve(), a.abort(), a.rollback(),
 		a.tag(), a.gateway(), a.move(), a.restart(), a.install(), a.uninstall(),
-		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(), a.diff(), a.prove(),
+		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(), a.diff(), a.prove(), a.rehearse(),
 		a.rbac(), a.version(), exitCodes(),
 	)
 	return root
@@ -80,7 +80,7 @@ func exitCodes() *cobra.Command {
   1  error, wrong usage
   2  plan --detailed-exitcode: there is something to do
   3  refused: a finding stands in the way, the plan was edited or no longer fits, another run is open;
-     diff, prove: something is dangerous
+     diff, prove: something is dangerous; rehearse: something was proven wrong
   4  held: a person must decide, or approve; diff, prove: something is unexplained
   5  rolled back`,
 	}

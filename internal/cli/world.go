@@ -9,6 +9,7 @@ import (
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
+	"github.com/serin-mesh/serin/internal/rehearse"
 	"github.com/serin-mesh/serin/internal/run"
 	"github.com/serin-mesh/serin/internal/shadow"
 	"github.com/serin-mesh/serin/internal/xds"
@@ -44,6 +45,8 @@ type World struct {
 	Content func(context.Context, Target, Rendering) (plan.Content, error)
 	// Evidence is what gates judge, for a command that drives nothing; the function ends it.
 	Evidence func(context.Context, Target, plan.Plan) (drive.Gatherer, func(), error)
+	// Rehearsals makes copies of namespaces; the function ends it.
+	Rehearsals func(Target) (Rehearsals, func(), error)
 	// Carried is the release that a step would install, secrets masked.
 	Carried func(t Target, p plan.Plan, st plan.Step, before mesh.Snapshot) (mesh.Release, error)
 	// Kept is the version of a removed control plane that is kept, empty if none is.
@@ -62,6 +65,20 @@ type Asker interface {
 	Configs(context.Context, shadow.Question) ([]shadow.Subject, error)
 	// Prove is that, the pods that the workloads would become, and what the validators say of everything of Istio's that is stored.
 	Prove(context.Context, shadow.Question) (shadow.Proof, error)
+}
+
+// Rehearsals makes copies of what is in a namespace, and takes them away.
+type Rehearsals interface {
+	// Source is what is in the namespace.
+	Source(ctx context.Context, namespace string) (rehearse.Source, error)
+	// Make makes the copy, which must not be there.
+	Make(ctx context.Context, p rehearse.Plan) error
+	// Standing is how the copies' pods are.
+	Standing(ctx context.Context, p rehearse.Plan) ([]rehearse.Standing, error)
+	// Rehearsed asks the copies, and the originals, at the ports of their Services.
+	Rehearsed(ctx context.Context, p rehearse.Plan) ([]rehearse.Answer, error)
+	// Remove takes the copy of a namespace away, and returns once it is gone.
+	Remove(ctx context.Context, of, name string) error
 }
 
 // Endpoint is a port of a pod.

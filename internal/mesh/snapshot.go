@@ -21,6 +21,10 @@ const (
 	TemplatesAnnotation = "inject.istio.io/templates"
 )
 
+// RehearsalLabel marks a namespace that serin made for a rehearsal, and everything
+// in it; its value is the namespace whose workloads are copied.
+const RehearsalLabel = "serin.dev/rehearsal"
+
 // Snapshot is every fact the planner may use, at one moment. It is a value: two
 // equal snapshots give the same plan. It holds no secrets. Every list is sorted
 // by its elements' identity (namespace, kind, name).

@@ -114,7 +114,7 @@ func (p Plan) answered(answers []Answer) gate.Verdict {
 			differ = append(differ, fmt.Sprintf("%s: %s by the copy, %s by the original", a, a.Is, a.Was))
 		}
 	}
-	same := fmt.Sprintf("%d of %s answer as the originals do", len(answers)-len(differ)-len(unasked), mesh.Count(len(p.Asks), "port"))
+	same := fmt.Sprintf("%d of %s answered as the originals do", len(answers)-len(differ)-len(unasked), mesh.Count(len(p.Asks), "question"))
 	switch {
 	case len(differ) > 0:
 		v.State, v.Reason = gate.Shut, same+"; "+first(differ)

@@ -11,16 +11,17 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-// Label marks everything that serin makes for a rehearsal; its value is the
-// namespace that is copied. What does not carry it is never removed.
-const Label = "serin.dev/rehearsal"
+// Label marks everything that serin makes for a rehearsal. What does not carry it
+// is never removed.
+const Label = mesh.RehearsalLabel
 
 // Request says what to rehearse.
 type Request struct {
 	Namespace string   `json:"namespace"`
 	Copy      string   `json:"copy"` // the namespace that is made
 	Revision  string   `json:"revision"`
-	Only      []string `json:"only,omitempty"` // names of Deployments, all when empty
+	Only      []string `json:"only,omitempty"`  // names of Deployments, all when empty
+	Paths     []string `json:"paths,omitempty"` // asked of each port that speaks HTTP, besides its probe's
 }
 
 // CopyOf is the copy's name where none is given.
@@ -84,6 +85,8 @@ func Refuse(s mesh.Snapshot, r Request) error {
 		return fmt.Errorf("namespace %s is itself the rehearsal of %s\n  remedy: serin rehearse --remove %s", r.Namespace, Of(s, r.Namespace), Of(s, r.Namespace))
 	case !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`).MatchString(r.Copy):
 		return fmt.Errorf("%q cannot be a namespace's name: want at most 63 lower case letters, digits and dashes\n  remedy: --into NAME", r.Copy)
+	case slices.ContainsFunc(r.Paths, func(p string) bool { return !strings.HasPrefix(p, "/") }):
+		return fmt.Errorf("the paths %q are to begin with a slash", r.Paths)
 	case r.Copy == r.Namespace:
 		return fmt.Errorf("the copy of %s needs a name of its own\n  remedy: --into NAME", r.Namespace)
 	}
@@ -305,7 +308,9 @@ func (b *builder) sort() {
 	for _, list := range [][]Item{b.plan.Copied, b.plan.Left, b.plan.Missing} {
 		slices.SortStableFunc(list, byName)
 	}
-	slices.SortStableFunc(b.plan.Asks, func(x, y Ask) int { return cmp.Or(cmp.Compare(x.Service, y.Service), x.Port-y.Port) })
+	slices.SortStableFunc(b.plan.Asks, func(x, y Ask) int {
+		return cmp.Or(cmp.Compare(x.Service, y.Service), x.Port-y.Port, cmp.Compare(x.Path, y.Path))
+	})
 }
 
 func (b *builder) note(format string, args ...any) {

@@ -19,6 +19,8 @@ func (b *builder) service(o Object) (copied Object, changes []string, why string
 		put(out, b.names.turn(text(o, "spec", "externalName")), "spec", "externalName")
 		put(out, ".", "metadata", "annotations", exportTo)
 		return out, nil, ""
+	case b.request.Namespace == "default" && o.Name() == "kubernetes":
+		return nil, nil, "it is the cluster's own"
 	case len(selector) == 0:
 		return nil, nil, "it selects no pods: its endpoints are made by somebody"
 	case len(b.selected(selector)) == 0:
@@ -91,10 +93,16 @@ func (b *builder) asks(service Object) {
 			continue
 		}
 		ask := Ask{Service: service.Name(), Port: port, Target: target(p), Selector: selector}
-		if speaksHTTP(p) {
-			ask.Path = b.probed(selector, ask.Target)
+		if !speaksHTTP(p) {
+			b.plan.Asks = append(b.plan.Asks, ask)
+			continue
 		}
-		b.plan.Asks = append(b.plan.Asks, ask)
+		paths := append([]string{b.probed(selector, ask.Target)}, b.request.Paths...)
+		for i, path := range paths {
+			if ask.Path = path; !slices.Contains(paths[:i], path) {
+				b.plan.Asks = append(b.plan.Asks, ask)
+			}
+		}
 	}
 }
 

@@ -45,6 +45,9 @@ import (
 //	rejected    why no pod would be created on the new revision
 //	denied      why the new revision's validator refuses an object
 //	git         what becomes of a step that waits for Git: "commits" makes it, "nobody" types ctrl-C after a while
+//	source      the objects of the namespace that is rehearsed
+//	stuck       the copied Deployment that does not start
+//	answer      what copies answer where the originals say 200 OK
 //	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
@@ -90,6 +93,7 @@ func fakeWorld() cli.World {
 		Content:          w.content,
 		Evidence:         func(context.Context, cli.Target, plan.Plan) (drive.Gatherer, func(), error) { return w, func() {}, nil },
 		CreateNamespaces: w.createNamespaces,
+		Rehearsals:       func(cli.Target) (cli.Rehearsals, func(), error) { return w, func() {}, nil },
 		Now:              w.now,
 		Wait:             w.wait,
 		Who:              func() string { return "erin@office" },
