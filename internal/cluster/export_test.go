@@ -25,3 +25,6 @@ func NamespaceResource() schema.GroupVersionResource { return namespaceResource(
 func PlaneKinds() []schema.GroupVersionResource {
 	return append(planeKinds(), injectorResource(), validatorResource())
 }
+
+// RehearsalKinds are what a rehearsal lists.
+func RehearsalKinds() []schema.GroupVersionResource { return append(copiedKinds(), leftKinds()...) }

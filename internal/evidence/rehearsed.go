@@ -43,6 +43,7 @@ func (g *Gatherer) Rehearsed(ctx context.Context, p rehearse.Plan) ([]rehearse.A
 			switch {
 			case errors.Is(err, errNobody):
 				out[i].Unasked = "the copy: " + err.Error()
+				return nil
 			case err != nil:
 				is = "no answer (" + err.Error() + ")"
 			}
