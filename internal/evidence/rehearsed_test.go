@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/rehearse"
 )
@@ -49,7 +49,7 @@ func TestRehearsed_asksOriginalAndCopy(t *testing.T) {
 	for port, code := range map[string]int{"shop/same:8080": 200, "copy/same:8080": 200, "shop/differs:8080": 200, "copy/differs:8080": 503, "shop/silent:8080": 200, "shop/raw:8080": 200, "copy/raw:8080": 200, "shop/away:8080": 200} {
 		net.listen(t, port, answers(code))
 	}
-	g := evidence.New(evidence.Config{Client: client, Forwarder: net, Now: time.Now})
+	g := evidence.New(evidence.Config{Client: client, Forwarder: net, Now: clock.Now})
 	defer g.Close()
 	p := rehearse.Plan{Request: rehearse.Request{Namespace: "shop", Copy: "copy"}}
 	for _, app := range []string{"same", "differs", "silent", "away", "lone"} {
