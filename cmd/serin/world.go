@@ -142,7 +142,7 @@ func rehearsals(t cli.Target) (cli.Rehearsals, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := gatherer(t, nil)
+	g, err := gatherer(t, plan.Plan{}, nil)
 	if err != nil {
 		return nil, nil, err
 	}
