@@ -100,9 +100,51 @@ func normalBody(kind Kind, body any, hosts []string) any {
 		kept := maps.Clone(table)
 		maps.DeleteFunc(kept, func(name string, _ any) bool { return about(name, hosts) })
 		return map[string]any{"table": kept}
-	case Pods, Clusters, Listeners, Extensions:
+	case Pods:
+		return podBody(m)
+	case Clusters, Listeners, Extensions:
 	}
 	return body
+}
+
+// podBody is a pod with its proxy as the last of the containers, wherever it runs: as a
+// native sidecar it is an init container that restarts, and all else of it is
+// compared as before. What the injector notes of its own work is in the pod itself.
+func podBody(m map[string]any) map[string]any {
+	m = maps.Clone(m)
+	if meta, ok := m["metadata"].(map[string]any); ok {
+		meta, m["metadata"] = maps.Clone(meta), nil
+		if notes, ok := meta["annotations"].(map[string]any); ok {
+			notes = maps.Clone(notes)
+			delete(notes, "sidecar.istio.io/status")
+			meta["annotations"] = notes
+		}
+		m["metadata"] = meta
+	}
+	spec, ok := m["spec"].(map[string]any)
+	if !ok {
+		return m
+	}
+	spec = maps.Clone(spec)
+	isProxy := func(c map[string]any) bool { return text(c["name"]) == "istio-proxy" }
+	var proxies []any
+	for _, field := range []string{"initContainers", "containers"} {
+		if list, ok := spec[field].([]any); ok {
+			spec[field] = without(list, func(c map[string]any) bool {
+				if isProxy(c) {
+					proxies = append(proxies, c)
+				}
+				return isProxy(c)
+			})
+		}
+	}
+	if list, ok := spec["initContainers"].([]any); ok && len(list) == 0 {
+		delete(spec, "initContainers")
+	}
+	others, _ := spec["containers"].([]any)
+	spec["containers"] = append(others, proxies...)
+	m["spec"] = spec
+	return m
 }
 
 func without(v any, drop func(map[string]any) bool) any {

@@ -17,18 +17,19 @@ var rulesFile []byte
 // Rule explains a difference between two releases: the type of resource, the field
 // and both values are named, nothing is left open.
 type Rule struct {
-	Code   string    `json:"code"` // SRD and a number
-	Kind   Kind      `json:"kind"`
-	Path   string    `json:"path"`
-	Op     Operation `json:"op"`
-	From   any       `json:"from,omitempty"`
-	To     any       `json:"to,omitempty"`
-	Swap   bool      `json:"swap,omitempty"`  // from is to, with the old version or revision for the new
-	Until  string    `json:"until,omitempty"` // the last minor release with the old way
-	Since  string    `json:"since,omitempty"` // the first with the new one
-	What   string    `json:"what"`
-	Source string    `json:"source"`
-	Link   string    `json:"link"`
+	Code     string    `json:"code"` // SRD and a number
+	Kind     Kind      `json:"kind"`
+	Path     string    `json:"path"`
+	Op       Operation `json:"op"`
+	From     any       `json:"from,omitempty"`
+	To       any       `json:"to,omitempty"`
+	Swap     bool      `json:"swap,omitempty"`     // from is to, with the old version or revision for the new
+	Absolute bool      `json:"absolute,omitempty"` // to is the name of its virtual host with a dot at the end
+	Until    string    `json:"until,omitempty"`    // the last minor release with the old way
+	Since    string    `json:"since,omitempty"`    // the first with the new one
+	What     string    `json:"what"`
+	Source   string    `json:"source"`
+	Link     string    `json:"link"`
 }
 
 //nolint:gochecknoglobals // a constant that must be decoded: it is never written again
@@ -50,6 +51,9 @@ func (r Rule) explains(c change, s Sides) bool {
 	}
 	if r.Swap {
 		return swapped(c, s)
+	}
+	if r.Absolute {
+		return absolute(c)
 	}
 	return reflect.DeepEqual(r.From, c.from) && reflect.DeepEqual(r.To, c.to)
 }
@@ -78,6 +82,19 @@ func minor(a, b string) int {
 		return 2 // no rule begins or ends here
 	}
 	return int(x.Major())*1000 + int(x.Minor()) - int(y.Major())*1000 - int(y.Minor()) //nolint:gosec // releases are counted in tens
+}
+
+// absolute says whether a domain is the name of the virtual host it is added to,
+// with a dot at its end: "virtualHosts[a.b:80].domains[a.b.:80]".
+func absolute(c change) bool {
+	_, host, ok := strings.Cut(c.where, "virtualHosts[")
+	if !ok {
+		return false
+	}
+	host, _, _ = strings.Cut(host, "]")
+	host, port, _ := strings.Cut(host, ":")
+	to := text(c.to)
+	return to == host+"." || to == host+".:"+port
 }
 
 // swapped says whether all that changed is the name of the version or of the revision.

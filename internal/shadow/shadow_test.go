@@ -194,10 +194,50 @@ func TestRules_nameEverything(t *testing.T) {
 		if r.Code == "" || seen[r.Code] || r.Kind == "" || r.Path == "" || r.Op == "" || !r.Swap && (r.Until == "" || r.Since == "") || r.What == "" || r.Source == "" || r.Link == "" {
 			t.Errorf("%s: a field is missing, or the code is another rule's: %+v", r.Code, r)
 		}
-		if !r.Swap && r.From == nil && r.To == nil {
+		if !r.Swap && !r.Absolute && r.From == nil && r.To == nil {
 			t.Errorf("%s: it names no value", r.Code)
 		}
 		seen[r.Code] = true
+	}
+}
+
+// A proxy that becomes a native sidecar is the same container in another place:
+// what else changes of it is seen.
+func TestCompare_aNativeSidecarIsTheSameProxy(t *testing.T) {
+	old := read(t, `{"metadata":{"annotations":{"sidecar.istio.io/status":"a"}},"spec":{"containers":[{"name":"app"},{"name":"istio-proxy","image":"p","cpu":"1"}]}}`)
+	next := read(t, `{"metadata":{"annotations":{"sidecar.istio.io/status":"b"}},"spec":{"initContainers":[{"name":"istio-proxy","image":"p","cpu":"2","restartPolicy":"Always"}],"containers":[{"name":"app"}]}}`)
+	s := shadow.Subject{Workload: "shop/a", Old: shadow.Config{shadow.Pods: {"pod": old}}, New: shadow.Config{shadow.Pods: {"pod": next}}}
+	between := shadow.Sides{Old: shadow.Side{Revision: "default", Version: "1.26.0"}, New: shadow.Side{Revision: "1-27-0", Version: "1.27.0"}}
+	got := map[string]shadow.Class{}
+	for _, d := range shadow.Compare([]shadow.Subject{s}, between, nil).Differences {
+		got[d.Pattern()] = d.Class
+	}
+	want := map[string]shadow.Class{
+		"Pod spec.containers[istio-proxy].cpu changed":         shadow.Unexplained,
+		"Pod spec.containers[istio-proxy].restartPolicy added": shadow.Expected,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// A host's absolute name is explained; any other new domain is not.
+func TestCompare_absoluteNames(t *testing.T) {
+	table := func(domains string) any {
+		return read(t, `{"virtualHosts":[{"name":"a.b:80","domains":[`+domains+`]}]}`)
+	}
+	s := shadow.Subject{
+		Workload: "shop/a", Old: shadow.Config{shadow.Routes: {"80": table(`"a.b"`)}},
+		New: shadow.Config{shadow.Routes: {"80": table(`"a.b","a.b.","a.b.:80","c.d."`)}},
+	}
+	for version, want := range map[string]map[string]int{"1.27.0": {"expected": 2, "unexplained": 1}, "1.26.1": {"unexplained": 3}} {
+		got := map[string]int{}
+		for _, d := range shadow.Compare([]shadow.Subject{s}, shadow.Sides{Old: shadow.Side{Version: "1.26.0"}, New: shadow.Side{Version: version}}, nil).Differences {
+			got[string(d.Class)]++
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", version, d)
+		}
 	}
 }
 
