@@ -123,7 +123,7 @@ func Doing(k plan.Kind) []Rule {
 	case plan.PinDefault:
 		return webhooks()
 	case plan.UpgradeBase:
-		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
+		return slices.Concat(webhooks(), release(), definitions())
 	case plan.InstallRevision, plan.RemoveRevision, plan.RestoreRevision:
 		return slices.Concat(webhooks(), release(), []Rule{
 			{apps, []string{"deployments/scale"}, []string{"patch"}},
@@ -144,7 +144,7 @@ func Doing(k plan.Kind) []Rule {
 	case plan.MoveTag, plan.SetTag, plan.RemoveTag:
 		return slices.Concat(webhooks(), release())
 	case plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
-		return slices.Concat(webhooks(), release(), []Rule{{extensions, []string{"customresourcedefinitions"}, change()}})
+		return slices.Concat(webhooks(), release(), definitions())
 	case plan.AddGateway:
 		return release()
 	case plan.OpenGateway:
@@ -153,6 +153,12 @@ func Doing(k plan.Kind) []Rule {
 		return []Rule{{apps, []string{"deployments", "deployments/scale"}, []string{"patch"}}}
 	}
 	return nil
+}
+
+// definitions are brought and upgraded, and never taken away: with them would go all
+// that is stored (S-53).
+func definitions() []Rule {
+	return []Rule{{extensions, []string{"customresourcedefinitions"}, []string{"create", "patch", "update"}}}
 }
 
 func webhooks() []Rule {

@@ -60,3 +60,22 @@ func TestNeeds_isNoMoreThanThePlan(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// With a definition goes all that is stored of it: no command may take one away. S-53.
+func TestEverything_takesNoDefinitionAway(t *testing.T) {
+	seen := false
+	for _, r := range access.Everything() {
+		if !slices.Contains(r.Resources, "customresourcedefinitions") {
+			continue
+		}
+		seen = true
+		for _, v := range r.Verbs {
+			if v == "delete" || v == "deletecollection" {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	if !seen {
+		t.Error("nobody may upgrade definitions")
+	}
+}
