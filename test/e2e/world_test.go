@@ -21,7 +21,6 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/test/e2e/load"
@@ -71,19 +70,8 @@ type step struct {
 // answered. It is removed at the end.
 func newWorld(t *testing.T, app sample.Options) *world {
 	t.Helper()
-	w := &world{t: t, kubeconfig: os.Getenv(kubeconfigEnv), charts: os.Getenv(chartsEnv), serin: os.Getenv("SERIN_BIN")}
-	if w.kubeconfig == "" {
-		t.Skipf("needs a cluster with real pods: make e2e makes one; or %s=FILE", kubeconfigEnv)
-	}
-	if w.serin == "" {
-		t.Fatal("SERIN_BIN is not set: it is the serin to try, as make build makes it")
-	}
+	w := reached(t)
 	var err error
-	if w.cfg, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	w.cfg.QPS, w.cfg.Burst = 50, 100
-	w.kube = kubernetes.NewForConfigOrDie(w.cfg)
 	if w.loader, err = sample.NewLoader(w.cfg); err != nil {
 		t.Fatal(err)
 	}
