@@ -150,6 +150,9 @@ func notInstalled(in operator.Installation) []string {
 			out = append(out, fmt.Sprintf("not installed: %s in %s: all revisions share it; upgrade it last, with what installed it", c.Chart, c.Namespace))
 		}
 	}
+	if in.Unchecked {
+		out = append(out, "not checked: serin does not have the list of the values that "+in.Version+" reads: one that is spelt wrong is lost")
+	}
 	for _, i := range in.Ignored {
 		out = append(out, "no effect: "+i)
 	}

@@ -103,6 +103,9 @@ func TestRead_refusesByName(t *testing.T) {
 	tests := []struct{ name, spec, want string }{
 		{"an unknown field", "hubb: x", "hubb"},
 		{"a field in another case", "Hub: x", "Hub"},
+		{"a value that the release does not have", "values: {pilot: {replicaCont: 3}}", "did you mean spec.values.pilot.replicaCount?"},
+		{"mesh config that nobody reads", "meshConfig: {accessLogFil: x}", "spec.meshConfig.accessLogFil: Istio"},
+		{"the same among values", "values: {meshConfig: {defaultConfig: {nosuch: 1}}}", "spec.values.meshConfig.defaultConfig.nosuch"},
 		{"a deep one", "components: {pilot: {k8s: {env: [{nam: x}]}}}", "nam"},
 		{"an empty field", "meshConfig:", "spec.meshConfig"},
 		{"values that are a list", "values: [a]", "spec.values"},

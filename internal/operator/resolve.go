@@ -32,6 +32,8 @@ type Installation struct {
 	Components []Component
 	// Ignored are fields that istioctl takes and that change nothing, as sentences.
 	Ignored []string
+	// Unchecked says that nothing is known of the values that the release reads.
+	Unchecked bool
 }
 
 // Component returns the enabled components of a name, several for gateways.
@@ -75,12 +77,17 @@ func (d Document) Resolve(b Build) (Installation, error) {
 	if err := dropped(user, merged); err != nil {
 		return Installation{}, err
 	}
+	unchecked, err := known(user, b.Version)
+	if err != nil {
+		return Installation{}, err
+	}
 	if extra, ok := mapAt(merged, "spec.unvalidatedValues"); ok {
 		merge(merged, map[string]any{"spec": map[string]any{"values": extra}})
 	}
 	out := Installation{
 		Name: stringAt(merged, "metadata.name"), Namespace: stringAt(merged, "metadata.namespace"),
 		Revision: stringAt(merged, "spec.values.revision"), Profile: stringAt(merged, "spec.profile"), Version: b.Version, Ignored: ignored(user),
+		Unchecked: unchecked,
 	}
 	if out.Namespace == "" {
 		out.Namespace = "istio-system"

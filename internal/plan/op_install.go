@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/fields"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/skew"
@@ -52,6 +53,7 @@ func (b *builder) installBase(o Operation) {
 		b.find(codeTaken, Mandatory, "release "+base.Namespace+"/"+base.Name, "the base chart is installed, at "+base.Version+": its CRDs serve every revision", "give a version that is newer, without values, to upgrade it")
 	}
 	b.judgeSplitDefault(want)
+	b.judgeKnown("request", fields.Base, b.req.Values, Overridable)
 	b.add(Step{
 		Kind: InstallChart, Target: want.Namespace + "/" + want.Name, Version: want.Version, Namespace: want.Namespace, Release: &want,
 		Why: "the CRDs, and the validator of the default revision", Proof: []gate.Name{gate.CRDs}, Undo: Undo{What: "uninstall; CRDs stay"},
@@ -144,6 +146,7 @@ func (b *builder) judgeInstall(o Operation) {
 
 // judgeGivenValues is about values of the user's own that name a revision.
 func (b *builder) judgeGivenValues() {
+	b.judgeKnown("request", fields.Istiod, b.req.Values, Overridable)
 	for _, path := range append([]string{"revision", "revisionTags", "defaultRevision"}, addresses()...) {
 		if value(b.req.Values, path) != nil {
 			b.find(codeCleaned, Warning, "request", "its value "+path+" names a revision or an istiod: make sure that it fits "+b.to, "")
@@ -218,6 +221,7 @@ func (b *builder) judgeCarried(from string) {
 		b.find(codeNotHelm, Warning, object, "no Helm release owns it: the values that its chart keeps in a ConfigMap are carried over", "")
 		return
 	}
+	b.judgeKnown("release "+r.Namespace+"/"+r.Name, fields.Istiod, r.Values, Warning)
 	for _, path := range append([]string{"revision", "revisionTags", "defaultRevision", "global.tag", "global.hub", "pilot.tag"}, addresses()...) {
 		switch v := value(r.Values, path); {
 		case v == nil:
@@ -244,6 +248,7 @@ func (b *builder) judgeOlder(c mesh.ControlPlane) {
 func (b *builder) installGateway(o Operation) {
 	want := mesh.Release{Namespace: o.Namespace, Name: o.Name, Chart: "gateway", Version: b.req.To, Values: b.req.Values}
 	object := "release " + want.Namespace + "/" + want.Name
+	b.judgeKnown("request", fields.Gateway, b.req.Values, Overridable)
 	if r, ok := b.s.Release(ownerOf(want)); ok {
 		if installed(r, want) {
 			return

@@ -3,7 +3,9 @@ package plan
 import (
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/fields"
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/skew"
 )
 
 // judgeValues says which of the old release's values cannot go to the new
@@ -17,6 +19,7 @@ func (b *builder) judgeValues() {
 			continue
 		}
 		object := "release " + r.Namespace + "/" + r.Name
+		b.judgeKnown(object, fields.Istiod, r.Values, Warning)
 		for _, path := range []string{"revisionTags", "pilot.revisionTags"} {
 			if tags, _ := value(r.Values, path).([]any); len(tags) > 0 {
 				b.find(codeHelmTag, Mandatory, object, "its value "+path+" renders tags: they cannot move to another release without a moment with none",
@@ -29,10 +32,35 @@ func (b *builder) judgeValues() {
 			}
 		}
 	}
+	b.judgeKnown("request", fields.Istiod, b.req.Values, Overridable)
 	for _, path := range append([]string{"revision", "revisionTags", "defaultRevision"}, addresses()...) {
 		if value(b.req.Values, path) != nil {
 			b.find(codeCleaned, Warning, "request", "its value "+path+" names a revision or an istiod: make sure that it fits "+b.to, "")
 		}
+	}
+}
+
+// judgeKnown names the values that the target does not read: Helm takes any, and
+// one that is spelt wrong is lost in silence. Those given now are refused, unless a
+// chart of the user's own reads them; those of a release that is there were lost
+// before, or are from now on, and stop nothing.
+func (b *builder) judgeKnown(object string, scope fields.Scope, values map[string]any, sev Severity) {
+	if len(values) == 0 {
+		return
+	}
+	unknown, ok := fields.Unknown(scope, b.req.To, values)
+	if _, err := skew.Parse(b.req.To); !ok && err == nil {
+		b.find(codeUnknownValue, Info, object, "its values are not checked: serin does not have the list of those that "+b.req.To+" reads", "")
+	}
+	for _, f := range unknown {
+		remedy := "take it out."
+		if f.Nearest != "" {
+			remedy = "did you mean " + f.Nearest + "?"
+		}
+		if sev == Overridable {
+			remedy += " If a chart of your own reads it: --ignore-check " + codeUnknownValue
+		}
+		b.find(codeUnknownValue, sev, object, "its value "+f.Path+" is not read by "+string(scope)+" "+b.req.To, remedy)
 	}
 }
 

@@ -244,6 +244,9 @@ func manifestCases() []manifestCase {
 	out = append(out, documentCases()...)
 	out = append(out, kubernetesCases()...)
 	out = append(out, gatewayCases()...)
+	// istioctl writes these down for an istiod that reads nothing of them.
+	out = append(out, lost("spec.meshConfig.accessLogFil", "meshConfig: {accessLogFil: /dev/stdout}"), lost("spec.meshConfig.defaultConfig.concurency", "meshConfig: {defaultConfig: {concurency: 2}}"),
+		lost("spec.values.meshConfig.nosuch", "values: {meshConfig: {nosuch: 1}}"))
 	return append(out, droppedCases()...)
 }
 
@@ -290,6 +293,10 @@ values:
 		{name: "values that enable a component otherwise", files: []string{iop("values: {pilot: {enabled: false, cni: {enabled: true}}}")}},
 		{name: "values with null", files: []string{iop("values: {pilot: {resources: null, cpu: null}, global: {proxy: {resources: null}}}")}},
 		{name: "values that are empty", files: []string{iop("values:\n  pilot:\n")}},
+		{name: "a value that is not there", files: []string{iop("values: {pilot: {replicaCont: 3}}")}},
+		{name: "a value deep down that is not there", sets: []string{"values.global.proxy.lifecyle.x=1"}},
+		{name: "a value of another chart's at the top", sets: []string{"values.autoscaleMin=3"}},
+		{name: "a value that is not there but meant", files: []string{iop("unvalidatedValues: {pilot: {replicaCont: 3}, meshConfig: {nosuch: true}}")}},
 		{name: "unvalidatedValues", files: []string{iop("unvalidatedValues: {pilot: {env: {SECRET_FEATURE: \"on\"}}, anything: {at: all}, global: {hub: other}}")}},
 		{name: "revisionTags", files: []string{iop("revision: canary\nvalues: {revisionTags: [prod, stage]}")}},
 		{name: "defaultRevision", files: []string{iop("values: {defaultRevision: canary}")}},

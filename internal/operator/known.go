@@ -1,0 +1,36 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/serin-mesh/serin/internal/fields"
+)
+
+// known refuses values and mesh config that the release does not have, all at
+// once, and says whether it could not be told. istioctl refuses such values, too;
+// such mesh config it writes down for an istiod that does not read it. What a
+// chart of the user's own reads goes below spec.unvalidatedValues.
+func known(user map[string]any, version string) (bool, error) {
+	var errs []error
+	unchecked := false
+	for _, part := range []struct {
+		path  string
+		scope fields.Scope
+	}{{"spec.values", fields.Operator}, {"spec.meshConfig", fields.Mesh}} {
+		values, ok := mapAt(user, part.path)
+		if !ok || len(values) == 0 {
+			continue
+		}
+		unknown, told := fields.Unknown(part.scope, version, values)
+		unchecked = unchecked || !told && version != ""
+		for _, f := range unknown {
+			hint := "what a chart of your own reads goes below spec.unvalidatedValues"
+			if f.Nearest != "" {
+				hint = "did you mean " + part.path + "." + f.Nearest + "? Otherwise, " + hint
+			}
+			errs = append(errs, fmt.Errorf("%s.%s: Istio %s has no such field\n  remedy: %s", part.path, f.Path, version, hint))
+		}
+	}
+	return unchecked, errors.Join(errs...)
+}
