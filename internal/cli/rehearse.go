@@ -26,7 +26,9 @@ const (
 	// removalPatience is how long a namespace may take to go.
 	removalPatience = 5 * time.Minute
 	// settledBad is how long nothing but bad news must be seen before it is believed.
-	settledBad = 20 * time.Second
+	// A new namespace may lack the mesh's root certificate for some forty seconds, if
+	// the istiod that led has just gone (seen in the lab).
+	settledBad = time.Minute
 	lookAgain  = time.Second
 )
 
