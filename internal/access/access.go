@@ -34,6 +34,7 @@ const (
 	rbac         = "rbac.authorization.k8s.io"
 	gatewayAPI   = "gateway.networking.k8s.io"
 	reviews      = "authorization.k8s.io"
+	discovery    = "discovery.k8s.io"
 )
 
 func look() []string   { return []string{"get", "list", "watch"} }
@@ -72,6 +73,25 @@ func Surveying() []Rule {
 		{"argoproj.io", []string{"applications"}, list},
 		{"helm.toolkit.fluxcd.io", []string{"helmreleases"}, list},
 	}
+}
+
+// selecting is what else takes pods, or selects them: seen before any is detached.
+func selecting() []Rule {
+	list := []string{"list"}
+	return []Rule{
+		{core, []string{"replicationcontrollers"}, list},
+		{networking, []string{"networkpolicies"}, list},
+		{"autoscaling.k8s.io", []string{"verticalpodautoscalers"}, list},
+	}
+}
+
+// Detaching is what replacing pods needs where no template changes, beside a restart's.
+func Detaching() []Rule {
+	return slices.Concat(selecting(), []Rule{
+		{core, []string{"pods", "pods/status"}, []string{"patch"}},
+		{core, []string{"pods/eviction"}, []string{"create"}},
+		{discovery, []string{"endpointslices"}, look()},
+	})
 }
 
 // Proving is what diff and prove ask besides; nothing is made.
@@ -190,6 +210,9 @@ func Needs(p plan.Plan) []Rule {
 			continue // serin writes nothing of it
 		}
 		all = append(all, Doing(st.Kind)...)
+		if len(st.Detach) > 0 && p.Request.Restarts == plan.Detach { // else what may not be detached is rolled out (S-43)
+			all = append(all, Detaching()...)
+		}
 	}
 	if slices.ContainsFunc(p.Steps, func(st plan.Step) bool { return slices.Contains(st.Needs, gate.Prove) }) {
 		all = append(all, Proving()...)
@@ -199,7 +222,7 @@ func Needs(p plan.Plan) []Rule {
 
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
-	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
+	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), Detaching(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
 	for _, k := range slices.Concat(plan.Kinds(), plan.OperationKinds()) {
 		all = append(all, Doing(k)...)
 	}
@@ -207,7 +230,7 @@ func Everything() []Rule {
 }
 
 // ReadOnly is what the commands that only look need.
-func ReadOnly() []Rule { return merged(slices.Concat(Looking(), Surveying())) }
+func ReadOnly() []Rule { return merged(slices.Concat(Looking(), Surveying(), selecting())) }
 
 // merged has one rule for each set of verbs of a group.
 func merged(rules []Rule) []Rule {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serin-mesh/serin/internal/access"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/skew"
 )
@@ -77,5 +78,31 @@ func TestEverything_takesNoDefinitionAway(t *testing.T) {
 	}
 	if !seen {
 		t.Error("nobody may upgrade definitions")
+	}
+}
+
+// Detaching writes pods, their status and evictions, and nothing else; what may not
+// be written is rolled out where that is allowed, so that a plan of both needs less.
+func TestNeeds_ofDetaching(t *testing.T) {
+	var writes []string
+	for _, r := range access.Detaching() {
+		for _, v := range r.Verbs {
+			if !slices.Contains([]string{"get", "list", "watch"}, v) {
+				for _, res := range r.Resources {
+					writes = append(writes, v+" "+res)
+				}
+			}
+		}
+	}
+	slices.Sort(writes)
+	if d := cmp.Diff([]string{"create pods/eviction", "patch pods", "patch pods/status"}, writes); d != "" {
+		t.Error(d)
+	}
+	st := plan.Step{Kind: plan.Restart, Detach: []mesh.Ref{{Kind: mesh.KindDeployment, Namespace: "shop", Name: "cart"}}}
+	for method, want := range map[plan.Method]bool{plan.Detach: true, plan.Auto: false} {
+		p := plan.Plan{Request: plan.Request{Restarts: method}, Steps: []plan.Step{st}}
+		if got := slices.ContainsFunc(access.Needs(p), func(r access.Rule) bool { return slices.Contains(r.Resources, "pods/eviction") }); got != want {
+			t.Errorf("%s: %v", method, got)
+		}
 	}
 }

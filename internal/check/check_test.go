@@ -24,10 +24,14 @@ func well() mesh.Snapshot {
 		Istiods:     map[string]mesh.Istiod{"default": {Requests: mesh.Room{CPU: 500, Memory: 2048}, Env: map[string]string{}}},
 		MeshConfigs: map[string]map[string]any{"default": {}},
 		Services:    []string{"istio-system/istiod"},
+		Selectors:   &mesh.Selectors{},
 		GatewayAPI: []mesh.CRD{
 			{Name: "gateways.gateway.networking.k8s.io", ServedVersions: []string{"v1", "v1beta1"}, Bundle: "v1.4.0"},
 			{Name: "backendtlspolicies.gateway.networking.k8s.io", ServedVersions: []string{"v1"}, Bundle: "v1.4.0"},
 		},
+	}
+	for i := range s.Workloads {
+		s.Workloads[i].Template = mesh.Template{Probed: true, Drains: true}
 	}
 	return s
 }
@@ -138,6 +142,8 @@ func TestChecks(t *testing.T) {
 			i := slices.IndexFunc(s.Releases, func(r mesh.Release) bool { return r.Chart == "istiod" })
 			s.Releases[i].Values = map[string]any{"istio_cni": map[string]any{"enabled": true}}
 		}, "1.24.0", "SRN1323", check.Warning, "revision default"},
+		{"a workload that stops when told to", func(s *mesh.Snapshot) { s.Workloads[0].Template.Drains = false }, "", "SRN1327", check.Info, "namespace default"},
+		{"a workload without a readiness probe", func(s *mesh.Snapshot) { s.Workloads[0].Template.Probed = false }, "", "SRN1327", check.Info, "namespace default"},
 		{"sidecars of before the nodes' upgrade", func(s *mesh.Snapshot) {
 			s.Survey.Nodes.OldestKubelet, s.Survey.PlainProxies = "v1.33.1", []string{"shop/cart", "shop/api"}
 		}, "1.29.1", "SRN1324", check.Warning, "workload shop/api and 1 more"},
@@ -299,4 +305,31 @@ func page(docs []check.Doc) string {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", code, d.What, d.Istio)
 	}
 	return b.String()
+}
+
+// The method that would save them is named: detaching, where every fence allows it.
+func TestRollouts_sayWhatWouldSaveThem(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*mesh.Snapshot)
+		want   string
+	}{
+		"all": {func(*mesh.Snapshot) {}, "restart them by detaching: --restarts auto; or a preStop hook that sleeps for some seconds"},
+		"some": {func(s *mesh.Snapshot) { s.Workloads[0].Template.Scaler = "cart" },
+			"--restarts auto detaches productpage-v1; the others need a preStop hook that sleeps for some seconds"},
+		"none": {func(s *mesh.Snapshot) { s.Survey.Selectors.Unseen = []string{"networkpolicies: not permitted"} },
+			"a preStop hook that sleeps for some seconds; their pods cannot be detached: what selects its pods could not be seen: networkpolicies: not permitted"},
+	} {
+		s := well()
+		s.Workloads[0].Template.Drains, s.Workloads[1].Template.Drains = false, false
+		tt.change(&s)
+		var got []string
+		for _, f := range check.Look(s, check.Question{}) {
+			if f.Code == "SRN1327" {
+				got = append(got, f.Remedy)
+			}
+		}
+		if !slices.Equal(got, []string{tt.want}) {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
 }

@@ -38,6 +38,7 @@ const (
 	codeSetting        = "SRN1323"
 	codeNative         = "SRN1324"
 	codeRehearsal      = "SRN1325"
+	codeLosesRequests  = "SRN1327"
 	codeGatewayUnsure  = "SRN1401"
 )
 

@@ -61,8 +61,13 @@ takes the new pods away and leaves the old ones untouched.
 With --surge that first pod comes by one replica more, and the pod template stays as it is: no rollout begins
 before you approve one, and a Deployment of one pod is tried as well. Where a HorizontalPodAutoscaler owns the
 number its bounds are raised by one for as long. Back, it is the new pod that goes, by its deletion cost.
-StatefulSets have no pod more: theirs is the first pod of --first-pod.`,
+StatefulSets have no pod more: theirs is the first pod of --first-pod.
+
+With --method detach no template changes either: a pod is let go by its ReplicaSet, which makes another, and serves
+on until that one has taken its place; then it is taken out of the endpoints, and goes. What this is not safe for is
+refused, and with --method auto rolled out.`,
 		Example: `  serin restart -n shop
+  serin restart -n shop --method detach
   serin restart -n shop deploy/cart --first-pod`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o := plan.Operation{Verb: plan.Roll, Workloads: args, FirstPod: first || more, Surge: more}
@@ -72,6 +77,9 @@ StatefulSets have no pod more: theirs is the first pod of --first-pod.`,
 			r, err := f.request(o)
 			if err != nil {
 				return err
+			}
+			if more && r.Detaches() {
+				return fmt.Errorf("--surge makes a pod more, --method %s lets one go: choose one of them", r.Restarts)
 			}
 			return a.operate(c.Context(), operation{request: r, flags: f, again: typed(c, args)})
 		},

@@ -28,6 +28,7 @@ type operationFlags struct {
 	out             string
 	ignore          []string
 	probe           plan.Probe
+	restarts        string
 	soak, patience  time.Duration
 	pace, minServed int
 }
@@ -54,6 +55,7 @@ func (f *operationFlags) addTraffic(c *cobra.Command) {
 	fs.BoolVar(&f.probe.Fresh, "probe-fresh", false, "A new connection for each request")
 	fs.DurationVar(&f.soak, "soak", 0, "How long the gates must stay open (30s when not given)")
 	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
+	fs.StringVar(&f.restarts, "method", "", methodHelp)
 	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
 }
 
@@ -61,7 +63,7 @@ func (f *operationFlags) addTraffic(c *cobra.Command) {
 func (f *operationFlags) request(o plan.Operation) (plan.Request, error) {
 	r := plan.Request{
 		APIVersion: plan.APIVersion, Kind: requestKind, Operation: &o, IgnoreChecks: f.ignore,
-		Soak: plan.Duration(f.soak), Patience: plan.Duration(f.patience), Pace: f.pace, MinServed: f.minServed,
+		Soak: plan.Duration(f.soak), Patience: plan.Duration(f.patience), Pace: f.pace, MinServed: f.minServed, Restarts: plan.Method(f.restarts),
 	}
 	if f.probe != (plan.Probe{}) {
 		p := f.probe
@@ -73,7 +75,7 @@ func (f *operationFlags) request(o plan.Operation) (plan.Request, error) {
 	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
 		return r, errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
 	}
-	return r, nil
+	return r, method("method", r.Restarts)
 }
 
 // operation is a single operation as it is carried out.
@@ -144,8 +146,8 @@ func (a *app) planned(ctx context.Context, r plan.Request, making ...string) (pl
 	if err != nil {
 		return plan.Plan{}, mesh.Snapshot{}, err
 	}
-	observe := look // an upgrade is checked as precheck checks it, and as apply will again
-	if r.Operation != nil {
+	observe := look                          // an upgrade is checked as precheck checks it, and as apply will again
+	if r.Operation != nil && !r.Detaches() { // what detaches looks at what selects pods, too
 		observe = glance
 	}
 	s, err := observe(ctx, reader)
@@ -154,7 +156,7 @@ func (a *app) planned(ctx context.Context, r plan.Request, making ...string) (pl
 	}
 	s = with(s, making)
 	pl := plan.Build(s, r)
-	s.Survey = nil
+	s.Survey = nil // a run keeps what its undo needs
 	return pl, s, nil
 }
 

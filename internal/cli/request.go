@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // requestFlags is an upgrade request as flags say it.
 type requestFlags struct {
 	to, revision, charts, onShut string
-	owners                       string
+	owners, restarts             string
 	file                         string
 	from, ignore                 []string
 	operators                    []string
@@ -47,6 +48,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.BoolVar(&f.keep, "keep", false, "Keep the old control plane: the plan ends before it is removed")
 	fs.StringArrayVar(&f.accept, "accept", nil, "Pattern of a difference in configuration that may be, as serin diff shows it; of dangerous ones too")
 	fs.BoolVar(&f.noProve, "no-prove", false, "Do not ask the new revision, before anything moves, what it would inject, refuse and send")
+	fs.StringVar(&f.restarts, "restarts", "", methodHelp)
 	fs.StringVar(&f.owners, "owners", "", "git: all that is declared stands in Git, also where no mark says so, and is waited for")
 	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of overridable findings to turn into warnings")
 }
@@ -81,7 +83,20 @@ func said(r plan.Request, c *cobra.Command) error {
 	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
 		return errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
 	}
+	if err := method("restarts", r.Restarts); err != nil {
+		return err
+	}
 	return accepted(r)
+}
+
+const methodHelp = "How workloads get new pods: rollout, detach (an old pod serves until another has its place), or auto: detach wherever that is safe"
+
+// method refuses a method that is none.
+func method(flag string, m plan.Method) error {
+	if m != "" && !slices.Contains(plan.Methods(), m) {
+		return fmt.Errorf("--%s %q is neither auto, detach nor rollout", flag, m)
+	}
+	return nil
 }
 
 // accepted refuses patterns that no difference could have.
@@ -110,6 +125,7 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "min-served", &r.MinServed, f.minServed)
 	set(said, "keep", &r.Keep, f.keep)
 	set(said, "owners", &r.Owners, plan.Owners(f.owners))
+	set(said, "restarts", &r.Restarts, plan.Method(f.restarts))
 	set(said, "ignore-check", &r.IgnoreChecks, f.ignore)
 	if said.Changed("accept") || said.Changed("no-prove") {
 		v := plan.Prove{}

@@ -28,3 +28,6 @@ func PlaneKinds() []schema.GroupVersionResource {
 
 // RehearsalKinds are what a rehearsal lists.
 func RehearsalKinds() []schema.GroupVersionResource { return append(copiedKinds(), leftKinds()...) }
+
+// SetPaces lets a test wait less.
+func (w *Writer) SetPaces(p Paces) { w.paces = p }

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -27,6 +28,7 @@ type facts struct {
 	singletons                            []mesh.Singleton
 	namespaces                            []mesh.Namespace
 	replicaSets                           map[string]metav1.OwnerReference
+	looseSets                             []types.NamespacedName // ReplicaSets whose pods are known by another label than a Deployment's
 	budgets                               []policyv1.PodDisruptionBudget
 	pods                                  []podFact
 	records                               []record
@@ -99,6 +101,8 @@ func (f *facts) settle(s *mesh.Snapshot) {
 		}
 		matters[w.Ref] = true
 		w.Services = selecting(f.services[w.Namespace], w.TemplateLabels)
+		w.Exposed = exposing(f.services[w.Namespace], w.TemplateLabels)
+		w.Template.Scaler = f.scalerOf(w.Ref)
 		w.Budget = budgetOf(budgets[w.Namespace], w.TemplateLabels)
 		if len(budgetsOf(budgets[w.Namespace], w.TemplateLabels)) > 1 {
 			f.twoBudgets = append(f.twoBudgets, w.Ref)
@@ -165,6 +169,29 @@ func selecting(services []service, template map[string]string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// exposing are the Services among them that reach more than the mesh.
+func exposing(services []service, template map[string]string) []mesh.Exposure {
+	var out []mesh.Exposure
+	for _, s := range services {
+		if s.exposure != "" && labels.SelectorFromSet(s.selector).Matches(labels.Set(template)) {
+			out = append(out, mesh.Exposure{Service: s.namespace + "/" + s.name, How: s.exposure})
+		}
+	}
+	slices.SortFunc(out, func(a, b mesh.Exposure) int { return cmp.Compare(a.Service, b.Service) })
+	return out
+}
+
+// scalerOf is the name of the HorizontalPodAutoscaler that sizes the workload.
+func (f *facts) scalerOf(ref mesh.Ref) string {
+	name := ""
+	for _, s := range f.scalers {
+		if s.Target == ref && (name == "" || s.Name < name) {
+			name = s.Name
+		}
+	}
+	return name
 }
 
 // budgetsOf are the budgets that select the pods.

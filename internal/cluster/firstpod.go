@@ -30,9 +30,18 @@ type first struct {
 
 // firstPods gives each workload one new pod, st.Pace workloads at once. A
 // Deployment surges by one, if it may, and is paused as soon as that one has been
-// made: the old pods all stay. A StatefulSet's partition lets its last pod go.
-func (w *Writer) firstPods(ctx context.Context, st plan.Step) error {
+// made: the old pods all stay. A StatefulSet's partition lets its last pod go. One
+// whose pods are detached has one of them replaced.
+func (w *Writer) firstPods(ctx context.Context, st plan.Step, p plan.Plan) error {
+	loose, err := w.detachable(ctx, st, p, st.To)
+	if err != nil {
+		return err
+	}
 	return eachWorkload(ctx, st, "making the first pod of", func(ctx context.Context, ref mesh.Ref) error {
+		if d := loose[ref]; d != nil {
+			d.most = 1
+			return d.run(ctx)
+		}
 		return w.firstPod(ctx, ref, st.To)
 	})
 }

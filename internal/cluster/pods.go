@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/skew"
@@ -48,6 +49,9 @@ func (r *Reader) replicaSets(ctx context.Context, f *facts) error {
 		if ref := metav1.GetControllerOfNoCopy(&o); ref != nil {
 			f.replicaSets[o.Namespace+"/"+o.Name] = *ref
 		}
+		if o.Labels[mesh.HashLabel] == "" && o.Labels["rollouts-"+mesh.HashLabel] == "" {
+			f.looseSets = append(f.looseSets, types.NamespacedName{Namespace: o.Namespace, Name: o.Name})
+		}
 	})
 }
 
@@ -62,6 +66,9 @@ func podOf(p *corev1.Pod) podFact {
 		if c.Type == corev1.PodReady {
 			f.Ready = c.Status == corev1.ConditionTrue
 		}
+	}
+	if m, ok := detachedOf(p); ok { // until it ends it is its Deployment's, whatever the API server says
+		f.Detached, f.owner = true, metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: m.Deployment}
 	}
 	f.Held = held(p)
 	c := proxyOf(p.Spec)

@@ -38,18 +38,30 @@ func eachWorkload(ctx context.Context, st plan.Step, doing string, do func(conte
 }
 
 // restart gives the workloads new pods, wherever one is on another revision than
-// rev, and waits until all are rolled out.
-func (w *Writer) restart(ctx context.Context, st plan.Step, rev string) error {
+// rev, and waits until all are rolled out, or replaced.
+func (w *Writer) restart(ctx context.Context, st plan.Step, p plan.Plan, rev string) error {
+	loose, err := w.detachable(ctx, st, p, rev)
+	if err != nil {
+		return err
+	}
 	return eachWorkload(ctx, st, "restarting", func(ctx context.Context, ref mesh.Ref) error {
 		err := w.leaveFirst(ctx, ref, rev)
 		if err == nil {
-			err = w.restartOne(ctx, ref, rev)
+			err = w.replaceOrRestart(ctx, loose[ref], ref, rev)
 		}
 		if err == nil {
 			err = w.endSurge(ctx, ref) // the pod more has helped to replace the others
 		}
 		return err
 	})
+}
+
+// replaceOrRestart is the workload's method: its pods one by one, if it is given how.
+func (w *Writer) replaceOrRestart(ctx context.Context, d *detaching, ref mesh.Ref, rev string) error {
+	if d == nil {
+		return w.restartOne(ctx, ref, rev)
+	}
+	return d.run(ctx)
 }
 
 // restartOne restarts a workload unless its pods are on the revision already: so

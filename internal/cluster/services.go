@@ -15,6 +15,7 @@ import (
 type service struct {
 	namespace, name string
 	selector        map[string]string
+	exposure        string // how it reaches more than the mesh, if it does
 	full            mesh.Service
 }
 
@@ -24,7 +25,7 @@ func (r *Reader) services(ctx context.Context, f *facts) error {
 		for i := range l.Items {
 			s := &l.Items[i]
 			if len(s.Spec.Selector) > 0 {
-				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector, serviceFacts(s)})
+				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector, exposureOf(s), serviceFacts(s)})
 			}
 			f.annotated.note("service "+s.Namespace+"/"+s.Name, s.Annotations)
 			if s.Namespace != r.namespace {

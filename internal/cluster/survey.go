@@ -38,12 +38,28 @@ func (r *Reader) Survey(ctx context.Context) (mesh.Snapshot, error) {
 	g, ctx2 := errgroup.WithContext(ctx)
 	for what, look := range map[string]func(context.Context, *survey) error{
 		"permissions": r.denied, "nodes": r.nodes, "Gateway API definitions": r.gatewayAPI, "mesh configuration": r.meshConfigs,
-		"custom resources": r.kinds, "envoyfilters.networking.istio.io": r.envoyFilters, "installers": r.installers,
+		"custom resources": r.kinds, "envoyfilters.networking.istio.io": r.envoyFilters, "installers": r.installers, "selectors of pods": r.selectors,
 	} {
 		g.Go(func() error { return v.tolerate(what, look(ctx2, v)) })
 	}
 	if err := g.Wait(); err != nil {
 		return s, fmt.Errorf("surveying the cluster: %w", err)
+	}
+	s.Survey = v.sorted()
+	return s, nil
+}
+
+// Loose observes the mesh and looks at what else selects pods, or takes them: all
+// that decides whether pods may be detached, and no more.
+func (r *Reader) Loose(ctx context.Context) (mesh.Snapshot, error) {
+	s, raw, err := r.observe(ctx)
+	if err != nil {
+		return s, err
+	}
+	v := &survey{facts: raw}
+	v.TwoBudgets = raw.twoBudgets
+	if err := r.selectors(ctx, v); err != nil {
+		return s, err
 	}
 	s.Survey = v.sorted()
 	return s, nil

@@ -126,6 +126,7 @@ func TestSurvey(t *testing.T) {
 		},
 		Installers:   []mesh.Object{{Kind: "Application", Namespace: "shop", Name: "istiod", Note: "Argo CD, chart istiod"}},
 		PlainProxies: []string{"pod shop/plain"},
+		Selectors:    &mesh.Selectors{},
 		TwoBudgets:   []mesh.Ref{{Kind: mesh.KindDeployment, Namespace: "shop", Name: "cart"}},
 	}
 	if d := cmp.Diff(want, s.Survey, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(mesh.CRD{}, "Owner", "Established")); d != "" {

@@ -133,6 +133,7 @@ func workloadOf(kind mesh.WorkloadKind, o metav1.Object, t corev1.PodTemplateSpe
 	w := mesh.Workload{
 		Ref:            mesh.Ref{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()},
 		TemplateLabels: t.Labels, HostNetwork: t.Spec.HostNetwork, Owner: ownerOf(o), Proxy: templateProxy(t.Spec), Gated: gated(t.Spec),
+		Template: templateOf(o, t),
 	}
 	for k, v := range t.Annotations {
 		if strings.Contains(k, "istio.io/") {

@@ -53,6 +53,8 @@ type Writer struct {
 	releases  Releases
 	observer  drive.Reader // removal looks again at what a gate has seen
 	namespace string       // Istio's
+	paces     Paces
+	notes     notes
 }
 
 // NewWriter returns a Writer of the mesh whose control planes live in istioNamespace.
@@ -66,7 +68,7 @@ func NewWriter(cfg *rest.Config, istioNamespace string, r Releases, o drive.Read
 
 // WriterOf returns a Writer that uses these clients.
 func WriterOf(c Clients, istioNamespace string, r Releases, o drive.Reader) *Writer {
-	return &Writer{Clients: c, releases: r, observer: o, namespace: istioNamespace}
+	return &Writer{Clients: c, releases: r, observer: o, namespace: istioNamespace, paces: DefaultPaces()}
 }
 
 // Apply carries out a step. It is idempotent. What stands in Git is never written,
@@ -87,9 +89,9 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 	case plan.RestoreLabels:
 		return w.labelBack(ctx, st.Namespace, st.After)
 	case plan.FirstPods:
-		return w.firstPods(ctx, st)
+		return w.firstPods(ctx, st, p)
 	case plan.Restart:
-		return w.restart(ctx, st, st.To)
+		return w.restart(ctx, st, p, st.To)
 	case plan.MoveTag:
 		return w.moveTag(ctx, st, before)
 	case plan.RemoveRevision:
@@ -120,7 +122,7 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 
 // Revert takes a step back. It is idempotent, and right also where the step was
 // carried out in part or not at all.
-func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
+func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
 	if st.ByGit() {
 		return fmt.Errorf("reverting step %d: %w", st.Number, refused("it is %s's to take back: commit it there", st.Git))
 	}
@@ -136,7 +138,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before m
 	case plan.RestoreLabels:
 		return w.label(ctx, st.Namespace, st.Before)
 	case plan.FirstPods, plan.Restart:
-		return w.restart(ctx, st, st.From)
+		return w.restart(ctx, st, p, st.From)
 	case plan.MoveTag:
 		return w.moveTagBack(ctx, st, before)
 	case plan.RemoveRevision:

@@ -30,6 +30,9 @@ type Ports struct {
 	Requests func() (ended, failed int)                       // serin's own since it runs; nil: it sends none
 }
 
+// teller is a Writer that has something to say beside how a deed ended.
+type teller interface{ Told() []string }
+
 // marker is a Gatherer that wants to know when a step begins.
 type marker interface{ Mark(step int) }
 
@@ -112,7 +115,11 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 	switch effect {
 	case run.Apply, run.Revert:
 		l.looked = false
-		return l.withOld(ctx, r, l.deed(ctx, r, effect)), nil
+		e := l.deed(ctx, r, effect)
+		if t, ok := l.p.Writer.(teller); ok {
+			e.Notes = t.Told()
+		}
+		return l.withOld(ctx, r, e), nil
 	case run.Observe:
 		e, err := l.observe(ctx, r)
 		if err != nil {

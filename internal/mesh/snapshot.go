@@ -188,6 +188,8 @@ type Workload struct {
 	Services            []string          `json:"services,omitempty"`            // namespace/name of Services that select its pods
 	Proxy               *TemplateProxy    `json:"proxy,omitempty"`               // the proxy that its template brings along, as gateways' do
 	Gated               bool              `json:"gated,omitempty"`               // its pods have the readiness gate serin.dev/proven (S-29)
+	Template            Template          `json:"template,omitzero"`             // what else of its template matters to a restart
+	Exposed             []Exposure        `json:"exposed,omitempty"`             // Services through which more than the mesh may reach its pods
 	Owner               Owner             `json:"owner"`
 }
 
@@ -211,8 +213,9 @@ type Pod struct {
 	Revision  string            `json:"revision,omitempty"` // annotation istio.io/rev: who injected it; empty if nobody did
 	Version   string            `json:"version,omitempty"`  // tag of the proxy's image
 	Ready     bool              `json:"ready"`
-	Held      bool              `json:"held,omitempty"`    // its containers are ready, its readiness gate serin.dev/proven is not open
-	Leaving   bool              `json:"leaving,omitempty"` // it is being deleted
+	Held      bool              `json:"held,omitempty"`     // its containers are ready, its readiness gate serin.dev/proven is not open
+	Leaving   bool              `json:"leaving,omitempty"`  // it is being deleted
+	Detached  bool              `json:"detached,omitempty"` // its ReplicaSet has let it go, as serin's mark says (S-36)
 }
 
 // Release is a Helm release of one of Istio's charts.

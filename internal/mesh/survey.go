@@ -18,6 +18,7 @@ type Survey struct {
 	Annotations  map[string][]string       `json:"annotations,omitempty"` // Istio's annotation -> the namespaces, Services and workloads that carry it; of pods alone only those of alpha features
 	Installers   []Object                  `json:"installers,omitempty"`  // what installs Istio by itself: Sail, Argo CD, Flux, the in-cluster operator
 	TwoBudgets   []Ref                     `json:"twoBudgets,omitempty"`  // workloads that two PodDisruptionBudgets select: every eviction of theirs fails
+	Selectors    *Selectors                `json:"selectors,omitempty"`   // what else looks at the labels of pods; nil where nobody looked
 }
 
 // Nodes are the cluster's nodes, added up.

@@ -39,7 +39,8 @@ func (b *builder) judgeRestart(w mesh.Workload) {
 		}
 		b.find(codeBudget, sev, object, "its PodDisruptionBudget "+w.Budget.Name+" allows no disruption now"+more, "run one replica more, or lower the budget")
 	}
-	if w.Owner.Git() { // nobody declares the annotation, so that nobody should take it away (S-45)
+	b.judgeMethod(w)
+	if w.Owner.Git() && !b.detaches(w) { // nobody declares the annotation, so that nobody should take it away (S-45)
 		b.find(codeGitOpsLoad, Warning, object, ownedBy(w.Owner)+": if it takes away annotations that it does not declare, there is one more restart", "let it ignore the annotation serin.dev/restarted of pod templates")
 	}
 }

@@ -69,6 +69,7 @@ type Step struct {
 	Workloads []mesh.Ref         `json:"workloads,omitempty"` // Restart: all of this wave; FirstPods: those of it that go pod by pod
 	Before    map[string]*string `json:"before,omitempty"`    // labels that change, as they are; null is absent
 	After     map[string]*string `json:"after,omitempty"`     // and as they will be
+	Detach    []mesh.Ref         `json:"detach,omitempty"`    // FirstPods, Restart: those whose pods are replaced by detaching them; the others are rolled out
 	Pace      int                `json:"pace,omitempty"`      // FirstPods, Restart: workloads at once
 	Why       string             `json:"why,omitempty"`
 	Needs     []gate.Name        `json:"needs,omitempty"`
@@ -132,6 +133,7 @@ type Request struct {
 	Patience     Duration       `json:"patience,omitempty"` // how long a proof may stay unknown, and a rollout take, before that counts as bad news; default 10m
 	OnShut       OnShut         `json:"onShut,omitempty"`   // default hold
 	Pace         int            `json:"pace,omitempty"`     // workloads restarted at once; default 5
+	Restarts     Method         `json:"restarts,omitempty"` // how workloads get new pods; default rollout
 	MinServed    int            `json:"minServed,omitempty"`
 	Probe        *Probe         `json:"probe,omitempty"`        // requests serin sends all the while
 	Prove        *Prove         `json:"prove,omitempty"`        // what the new revision is asked before anything moves
@@ -166,6 +168,18 @@ type OnShut string
 const (
 	Hold     OnShut = "hold"
 	Rollback OnShut = "undo"
+)
+
+// Method is how a workload gets new pods.
+type Method string
+
+// The methods of a restart. Rollout changes its template, as kubectl rollout restart
+// does. Detach lets an old pod go on serving until another has taken its place, and
+// touches no template; Auto is that wherever every fence allows it (S-35 to S-43).
+const (
+	Rollout Method = "rollout"
+	Detach  Method = "detach"
+	Auto    Method = "auto"
 )
 
 // Owners says whose the mesh's declarations are, where no mark in the cluster does.

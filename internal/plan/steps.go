@@ -225,7 +225,7 @@ func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
 			proof = append(proof, gate.Served)
 		}
 		return Step{
-			Kind: kind, Target: target, Namespace: w.ns, Workloads: refs, From: old, To: b.to, Pace: b.req.Pace,
+			Kind: kind, Target: target, Namespace: w.ns, Workloads: refs, Detach: b.detaching(kind, units), From: old, To: b.to, Pace: b.req.Pace,
 			Why: why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
 			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, FirstPods: kind == FirstPods || kind == Surge},
 			Undo:     Undo{What: undo},

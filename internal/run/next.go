@@ -35,6 +35,9 @@ func Next(r Run, e Event) (Run, Effect) {
 		r.Steps[r.At].Sent += e.Sent
 		r.Steps[r.At].Failed += e.Failed
 	}
+	for _, n := range e.Notes {
+		r = r.log(e.At, Noted+n)
+	}
 	if e.Kind == Wished {
 		return r.wished(e)
 	}

@@ -69,6 +69,9 @@ type Entry struct {
 	What string    `json:"what"`
 }
 
+// Noted begins the lines of a run's log that a deed had to say beside its end.
+const Noted = "note: "
+
 // WishKind is what a person may ask of a run.
 type WishKind string
 

@@ -21,6 +21,7 @@ func Plan(w io.Writer, pl plan.Plan, next string) error {
 	if len(pl.Steps) > 0 {
 		p.f("\n")
 		steps(p, pl.Steps)
+		methods(p, pl.Steps)
 	}
 	if len(pl.Findings) > 0 {
 		p.f("\n")
@@ -85,6 +86,25 @@ func steps(p *printer, ss []plan.Step) {
 	t.print(p)
 }
 
+// methods says which workloads are not rolled out.
+func methods(p *printer, ss []plan.Step) {
+	var refs []string
+	for _, s := range ss {
+		for _, ref := range s.Detach {
+			if name := ref.String(); !slices.Contains(refs, name) {
+				refs = append(refs, name)
+			}
+		}
+	}
+	if len(refs) == 0 {
+		return
+	}
+	p.f("\n")
+	for _, l := range wrap("Detached, each old pod serving until another has its place, no template changed: "+strings.Join(refs, ", "), width) {
+		p.f("%s\n", l)
+	}
+}
+
 // Step names a step in a word or two.
 func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 	switch s.Kind {
@@ -97,9 +117,9 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 	case plan.MoveNamespace:
 		return "move namespace"
 	case plan.FirstPods:
-		return several("first pod", "first pods", len(s.Workloads))
+		return several("first pod", "first pods", len(s.Workloads)) + byDetaching(s)
 	case plan.Restart:
-		return several("restart", "restart", len(s.Workloads))
+		return several("restart", "restart", len(s.Workloads)) + byDetaching(s)
 	case plan.MoveTag:
 		return "move tag"
 	case plan.RestoreLabels:
@@ -128,6 +148,18 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 		return "scale gateway"
 	}
 	return string(s.Kind)
+}
+
+// byDetaching says how many of the step's workloads are not rolled out.
+func byDetaching(s plan.Step) string {
+	switch n := len(s.Detach); {
+	case n == 0:
+		return ""
+	case n == len(s.Workloads):
+		return ", detached"
+	default:
+		return fmt.Sprintf(", %d of them detached", n)
+	}
 }
 
 // several names one, or how many.

@@ -22,6 +22,7 @@ type Progress struct {
 	cause     string // last printed: it is said once
 	transient bool   // the cursor is on a line that the next one replaces
 	steps     []string
+	logged    int // entries of the log that were looked at
 	err       error
 }
 
@@ -58,8 +59,10 @@ func (p *Progress) records(r run.Run) {
 		for i, rec := range r.Steps {
 			p.steps[i] = rec.State
 		}
+		p.logged = len(r.Log)
 		return
 	}
+	p.noted(r)
 	for i, rec := range r.Steps {
 		if i >= len(p.steps) || i >= len(r.Plan.Steps) || p.steps[i] == rec.State {
 			continue
@@ -69,6 +72,16 @@ func (p *Progress) records(r run.Run) {
 			p.print(p.ended(r, i))
 		}
 	}
+}
+
+// noted prints what deeds had to say beside their ends.
+func (p *Progress) noted(r run.Run) {
+	for _, e := range r.Log[min(p.logged, len(r.Log)):] {
+		if strings.HasPrefix(e.What, run.Noted) {
+			p.print(p.Now().Format(time.TimeOnly) + "  " + e.What)
+		}
+	}
+	p.logged = len(r.Log)
 }
 
 // ended is the line for a step that was finished or taken back.

@@ -27,6 +27,9 @@ func (w *worker) report(ctx context.Context) {
 		b.WriteString(string(gate(pod, g.ConditionType)))
 	}
 	key := b.String()
+	if w.contradicted(pod) {
+		w.sent = ""
+	}
 	if key == w.sent || time.Now().Before(w.retry) {
 		return
 	}
@@ -41,6 +44,55 @@ func (w *worker) report(ctx context.Context) {
 	w.retry = time.Now().Add(500 * time.Millisecond)
 	if ctx.Err() == nil {
 		w.k.say("pod %s/%s: writing its status: %v", pod.Namespace, pod.Name, err)
+	}
+}
+
+// resync is how often a kubelet compares what the API server says of its pods with
+// its own view, and writes that back where it differs.
+const resync = 10 * time.Second
+
+// contradicted says whether somebody else has written another Ready condition than
+// this node's, and it is time to look.
+func (w *worker) contradicted(pod *corev1.Pod) bool {
+	if time.Since(w.synced) < resync {
+		return false
+	}
+	w.synced = time.Now()
+	if pod.DeletionTimestamp != nil || w.sent == "" {
+		return false
+	}
+	mine := w.changed[corev1.PodReady].status
+	theirs := gate(pod, corev1.PodReady)
+	return theirs != corev1.ConditionUnknown && theirs != mine
+}
+
+// outlived says whether the pod is past its active deadline.
+func (w *worker) outlived() bool {
+	pod := w.current()
+	d := pod.Spec.ActiveDeadlineSeconds
+	return d != nil && pod.DeletionTimestamp == nil && time.Since(w.born) > time.Duration(*d)*time.Second
+}
+
+// fail is a kubelet's end of a pod that is past its deadline: its containers are
+// killed, and it stays, failed, until somebody removes it.
+func (w *worker) fail(ctx context.Context) {
+	w.kill()
+	w.wg.Wait()
+	w.k.opts.Fabric.Detach(w.ip)
+	pod := w.current()
+	st := w.status(pod)
+	st.Phase, st.Reason, st.Message = corev1.PodFailed, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+	for i, c := range st.Conditions {
+		if c.Type == corev1.PodReady || c.Type == corev1.ContainersReady {
+			st.Conditions[i].Status = corev1.ConditionFalse
+		}
+	}
+	patch, err := statusPatch(pod.UID, st)
+	if err == nil {
+		_, err = w.k.opts.Client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	}
+	if err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
+		w.k.say("pod %s/%s: writing that it has failed: %v", pod.Namespace, pod.Name, err)
 	}
 }
 

@@ -36,6 +36,7 @@ type worker struct {
 	vanished bool
 	leaving  time.Time // when SIGTERM went out
 	sent     string    // key of the last status written
+	synced   time.Time // when it was last compared with what the API server says
 	retry    time.Time // when to write a status again that could not be
 	changed  map[corev1.PodConditionType]transition
 }
@@ -135,6 +136,10 @@ func (w *worker) run(ctx context.Context) {
 		}
 		if w.current().DeletionTimestamp != nil && w.leave() {
 			w.remove(ctx)
+			return
+		}
+		if w.outlived() {
+			w.fail(ctx)
 			return
 		}
 		w.report(ctx)

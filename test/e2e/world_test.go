@@ -58,6 +58,7 @@ type world struct {
 	typed      int // commands
 	onStep     func(name string)
 	blind      bool // plans have no requests of serin's own
+	fresh      bool // every request is on a connection of its own
 }
 
 // step is a moment that failures are laid to.
@@ -133,6 +134,9 @@ func (w *world) begin() {
 		w.t.Fatal(err)
 	}
 	cfg.Rates = rates(*rateFlag)
+	if w.fresh {
+		cfg.Rates = map[load.Kind]int{load.HTTP1New: max(1, *rateFlag*80/100), load.DirectNew: max(1, *rateFlag*20/100)}
+	}
 	w.mu.Lock()
 	w.steps, w.typed = []step{{time.Now(), "before"}}, 0
 	w.mu.Unlock()

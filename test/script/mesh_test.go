@@ -63,6 +63,8 @@ func canary(versions []string) *meshtest.World {
 //	mesh edit gateway NAMESPACE NAME REV   a managed Gateway with this label
 //	mesh edit argocd                       declared in Git, and synced by Argo CD
 //	mesh edit istioctl                     installed by istioctl, and not by Helm
+//	mesh edit selectors                    somebody looked at what selects pods: nothing does
+//	mesh edit hpa NAMESPACE NAME           a Deployment that an HPA sizes
 func edit(w world, args []string) int {
 	s, err := w.Observe(context.Background())
 	if err != nil {
@@ -98,6 +100,17 @@ func edit(w world, args []string) int {
 		for i := range s.Workloads {
 			if s.Workloads[i].Gateway() {
 				s.Workloads[i].Owner, s.Edge.Services[0].Owner, s.Workloads[i].Proxy.Account = owner, owner, "istio-ingress"
+			}
+		}
+	case args[0] == "selectors":
+		if s.Survey == nil {
+			s.Survey = &mesh.Survey{}
+		}
+		s.Survey.Selectors = &mesh.Selectors{}
+	case args[0] == "hpa" && len(args) == 3:
+		for i, wl := range s.Workloads {
+			if wl.Namespace == args[1] && wl.Name == args[2] {
+				s.Workloads[i].Template.Scaler = args[2]
 			}
 		}
 	case args[0] == "istioctl":

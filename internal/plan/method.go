@@ -1,0 +1,48 @@
+package plan
+
+import (
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+// Methods are what a request may ask for.
+func Methods() []Method { return []Method{Auto, Detach, Rollout} }
+
+// Detaches says whether any workload's pods may be detached: then what selects pods
+// must be looked at before planning.
+func (r Request) Detaches() bool { return r.Restarts == Auto || r.Restarts == Detach }
+
+// detaches says whether the workload's pods are replaced by detaching them. A pod
+// more is beside the old ones already where one was asked for.
+func (b *builder) detaches(w mesh.Workload) bool {
+	return b.req.Detaches() && !b.surge && b.s.Detachable(w) == ""
+}
+
+// detaching are those of the step's workloads that go by detaching.
+func (b *builder) detaching(kind Kind, units []unit) []mesh.Ref {
+	if kind != FirstPods && kind != Restart {
+		return nil
+	}
+	var out []mesh.Ref
+	for _, u := range units {
+		if b.detaches(u.w) {
+			out = append(out, u.w.Ref)
+		}
+	}
+	return out
+}
+
+// judgeMethod says why a workload is rolled out although detaching was asked for,
+// or preferred.
+func (b *builder) judgeMethod(w mesh.Workload) {
+	if !b.req.Detaches() || b.surge {
+		return
+	}
+	why := b.s.Detachable(w)
+	switch {
+	case why == "":
+	case b.req.Restarts == Detach:
+		b.find(codeRolledOut, Mandatory, "workload "+w.String(), "its pods cannot be detached: "+why, "ask for auto: it is rolled out then, and the others are detached")
+	default:
+		b.find(codeRolledOut, Info, "workload "+w.String(), "it is rolled out, and its pods are not detached: "+why, "")
+	}
+}

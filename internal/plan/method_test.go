@@ -1,0 +1,95 @@
+package plan_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/mesh/meshtest"
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// looked is bookinfo of which somebody has seen what selects its pods; an HPA sizes details.
+func looked() mesh.Snapshot {
+	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	s.Survey = &mesh.Survey{Selectors: &mesh.Selectors{}}
+	for i, w := range s.Workloads {
+		if w.Name == "details-v1" {
+			s.Workloads[i].Template.Scaler = "details"
+		}
+	}
+	return s
+}
+
+func by(m plan.Method) plan.Request {
+	r := probed()
+	r.Restarts = m
+	return r
+}
+
+func detachedIn(p plan.Plan) []string {
+	var out []string
+	for _, st := range p.Steps {
+		for _, ref := range st.Detach {
+			if !slices.Contains(st.Workloads, ref) {
+				out = append(out, "a stranger: "+ref.String())
+			}
+			out = append(out, ref.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func codesOf(p plan.Plan, code string) []string {
+	var out []string
+	for _, f := range p.Findings {
+		if f.Code == code {
+			out = append(out, string(f.Severity)+" "+f.Object)
+		}
+	}
+	return out
+}
+
+// S-35 to S-43: auto detaches what no fence shuts out, and says why of the rest;
+// rollout detaches nothing, and is the default.
+func TestBuild_methods(t *testing.T) {
+	all := []string{"productpage-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3"}
+	rest := []string{string(plan.Info) + " workload default/details-v1", string(plan.Info) + " workload istio-ingress/istio-ingress"}
+	for m, want := range map[plan.Method][]string{plan.Auto: all, plan.Rollout: nil, "": nil} {
+		p := plan.Build(looked(), by(m))
+		if d := cmp.Diff(want, detachedIn(p)); d != "" {
+			t.Errorf("%q: %s", m, d)
+		}
+		if got := codesOf(p, "SRN1066"); m == plan.Auto && !slices.Equal(got, rest) || m != plan.Auto && got != nil {
+			t.Errorf("%q: %v", m, got)
+		}
+	}
+}
+
+// What may not be detached stops a plan that would do nothing else, before it begins.
+func TestBuild_nothingButDetaching(t *testing.T) {
+	p := plan.Build(looked(), by(plan.Detach))
+	want := []string{string(plan.Mandatory) + " workload default/details-v1", string(plan.Mandatory) + " workload istio-ingress/istio-ingress"}
+	if got := codesOf(p, "SRN1066"); !slices.Equal(got, want) || len(p.Steps) > 0 {
+		t.Errorf("%d steps, %v", len(p.Steps), got)
+	}
+}
+
+// The promises hold whatever the method: the simulation of a step is the same.
+func TestBuild_methodsDoNotChangeTheEnd(t *testing.T) {
+	one, other := plan.Build(looked(), by(plan.Auto)), plan.Build(looked(), by(plan.Rollout))
+	a, b := looked(), looked()
+	for i := range one.Steps {
+		a, b = plan.Simulate(a, one.Steps[i]), plan.Simulate(b, other.Steps[i])
+		if d := cmp.Diff(b, a); d != "" {
+			t.Fatalf("step %d: %s", i+1, d)
+		}
+	}
+	if !strings.Contains(one.Digest, ":") && one.Digest == other.Digest {
+		t.Error("two methods, one digest")
+	}
+}
