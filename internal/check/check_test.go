@@ -314,10 +314,14 @@ func TestRollouts_sayWhatWouldSaveThem(t *testing.T) {
 		want   string
 	}{
 		"all": {func(*mesh.Snapshot) {}, "restart them by detaching: --restarts auto; or a preStop hook that sleeps for some seconds"},
-		"some": {func(s *mesh.Snapshot) { s.Workloads[0].Template.Scaler = "cart" },
-			"--restarts auto detaches productpage-v1; the others need a preStop hook that sleeps for some seconds"},
-		"none": {func(s *mesh.Snapshot) { s.Survey.Selectors.Unseen = []string{"networkpolicies: not permitted"} },
-			"a preStop hook that sleeps for some seconds; their pods cannot be detached: what selects its pods could not be seen: networkpolicies: not permitted"},
+		"some": {
+			func(s *mesh.Snapshot) { s.Workloads[0].Template.Scaler = "cart" },
+			"--restarts auto detaches productpage-v1; the others need a preStop hook that sleeps for some seconds",
+		},
+		"none": {
+			func(s *mesh.Snapshot) { s.Survey.Selectors.Unseen = []string{"networkpolicies: not permitted"} },
+			"a preStop hook that sleeps for some seconds; their pods cannot be detached: what selects its pods could not be seen: networkpolicies: not permitted",
+		},
 	} {
 		s := well()
 		s.Workloads[0].Template.Drains, s.Workloads[1].Template.Drains = false, false

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -211,11 +212,11 @@ func (d *detaching) inPlace(ctx context.Context, orphans []*corev1.Pod) error {
 	if err != nil {
 		return asking("get", "deployments.apps "+d.ref.Name, err)
 	}
-	limit := d.paces.Place
+	limit, slow := d.paces.Place, time.Duration(dep.Spec.MinReadySeconds)*time.Second
 	if p := dep.Spec.ProgressDeadlineSeconds; p != nil {
 		limit = min(limit, time.Duration(*p)*time.Second)
 	}
-	within, cancel := context.WithTimeout(ctx, limit)
+	within, cancel := context.WithTimeout(ctx, limit+slow)
 	defer cancel()
 	let := map[types.UID]bool{}
 	for _, o := range orphans {
@@ -236,8 +237,8 @@ func (d *detaching) inPlace(ctx context.Context, orphans []*corev1.Pod) error {
 	if err := d.podsAre(within, d.ref, "a pod in its place", ready); err != nil {
 		return err
 	}
-	if dep.Spec.MinReadySeconds > 0 { // a status that has not been counted anew may still say available
-		if err := clock.Wait(within, time.Duration(dep.Spec.MinReadySeconds)*time.Second); err != nil {
+	if slow > 0 { // a status that has not been counted anew may still say available
+		if err := clock.Wait(within, slow); err != nil {
 			return fmt.Errorf("waiting for minReadySeconds: %w", err)
 		}
 		if err := d.podsAre(within, d.ref, "a pod in its place", ready); err != nil {
@@ -267,10 +268,44 @@ func (d *detaching) endOrphans(ctx context.Context) error {
 	if err != nil || len(orphans) == 0 {
 		return err
 	}
+	if back, err := d.comeBack(ctx, orphans); back || err != nil {
+		return err
+	}
 	if err := d.inPlace(ctx, orphans); err != nil {
 		return d.giveBack(ctx, orphans, err)
 	}
 	return d.endAll(ctx, orphans)
+}
+
+// comeBack gives pods back that are where the workload is to go, on the way back,
+// as long as none that is ready has come in their place.
+func (d *detaching) comeBack(ctx context.Context, orphans []*corev1.Pod) (bool, error) {
+	for _, o := range orphans {
+		if podOf(o).Revision != d.rev || o.Spec.ActiveDeadlineSeconds != nil {
+			return false, nil
+		}
+	}
+	dep, err := d.Kube.AppsV1().Deployments(d.ref.Namespace).Get(ctx, d.ref.Name, reading())
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	list, err := d.Kube.CoreV1().Pods(d.ref.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(dep.Spec.Selector)})
+	if err != nil {
+		return false, asking("list", "pods", err)
+	}
+	there := 0
+	for i := range list.Items {
+		if p := &list.Items[i]; p.DeletionTimestamp == nil && metav1.GetControllerOfNoCopy(p) != nil && condition(p, corev1.PodReady) {
+			there++
+		}
+	}
+	if there >= int(orOne(dep.Spec.Replicas)) {
+		return false, nil
+	}
+	if err := d.giveBack(ctx, orphans, errNoPlace); !errors.Is(err, errGivenBack) {
+		return false, err
+	}
+	return true, nil
 }
 
 // orphans are the Deployment's pods that were let go, whoever did it.
@@ -393,11 +428,14 @@ func (d *detaching) giveBack(ctx context.Context, orphans []*corev1.Pod, cause e
 			return fmt.Errorf("%w; giving pod %s back: %w", cause, o.Name, asking("patch", "pods "+o.Name, err))
 		}
 	}
-	return fmt.Errorf("%w: %w; the old pods are its own again, and were never away", errNoPlace, cause)
+	return fmt.Errorf("%w: %w", errGivenBack, cause)
 }
 
-// errNoPlace is that no pod came in a detached one's place.
-var errNoPlace = refused("no pod came in the place of one that was let go")
+// How a pod that was let go comes back: to those who restart it is a refusal.
+var (
+	errNoPlace   = errors.New("no pod came in its place")
+	errGivenBack = refused("no pod came in the place of one that was let go, which is its Deployment's again and was never away")
+)
 
 // cheapenNewest lets the ReplicaSet's newest pods, those in the place of what comes
 // back, be the ones that go.

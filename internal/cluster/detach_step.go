@@ -95,6 +95,27 @@ func (d *detaching) fenced(ctx context.Context, s mesh.Snapshot, w mesh.Workload
 	return d.tried(ctx, stale[0])
 }
 
+// endLeftOver ends the pods of a workload that is rolled out now and was detached
+// before, by a run that did not come to its end.
+func (w *Writer) endLeftOver(ctx context.Context, ref mesh.Ref, rev string) error {
+	d := &detaching{Writer: w, ref: ref, rev: rev, turns: &turns{}}
+	if ref.Kind != mesh.KindDeployment {
+		return nil
+	}
+	orphans, err := d.orphans(ctx)
+	if err != nil || len(orphans) == 0 {
+		return err
+	}
+	s, err := w.surveyed(ctx)
+	if err != nil {
+		return err
+	}
+	if wl, ok := s.Workload(ref); ok {
+		d.services, d.budget = wl.Services, wl.Budget
+	}
+	return d.endOrphans(ctx)
+}
+
 // turns lets one workload of each disruption budget detach at a time (S-38).
 type turns struct {
 	mu   sync.Mutex

@@ -526,6 +526,45 @@ func TestDetach_whatMayNotBeWritten(t *testing.T) {
 	}
 }
 
+// S-40: on the way back a pod that was let go comes back at once, as long as none is
+// ready in its place; it is the new one that goes.
+func TestDetach_backBeforeAnybodyCame(t *testing.T) {
+	l := newLoose(t, 1)
+	l.nobody = true
+	l.fail = func(_ int, what string) (bool, bool) { return false, strings.HasPrefix(what, "label") }
+	if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+		t.Fatalf("got %v", err)
+	}
+	l.fail, l.did = nil, nil
+	if err := l.writer.Revert(t.Context(), looseStep(), plan.Plan{}, mesh.Snapshot{}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"cheapen cart-1-made1", "back cart-1-old0"}, l.did); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"cart-1-old default"}, l.state()); d != "" {
+		t.Error(d)
+	}
+	l.untouched()
+}
+
+// S-35: a rollout of what was detached before ends the pods that were left.
+func TestDetach_thenRolledOut(t *testing.T) {
+	l := newLoose(t, 1)
+	l.fail = func(_ int, what string) (bool, bool) { return false, strings.HasPrefix(what, "deadman") }
+	if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+		t.Fatalf("got %v", err)
+	}
+	l.fail = nil
+	if err := l.writer.Apply(t.Context(), restartOf(mesh.KindDeployment, "cart", "default", "new"), plan.Plan{}, mesh.Snapshot{}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"cart-1-made new"}, l.state()); d != "" {
+		t.Error(d)
+	}
+	l.untouched()
+}
+
 // S-41: of many pods a few at a time.
 func TestDetach_inBatches(t *testing.T) {
 	l := newLoose(t, 20)

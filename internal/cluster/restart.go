@@ -57,11 +57,15 @@ func (w *Writer) restart(ctx context.Context, st plan.Step, p plan.Plan, rev str
 }
 
 // replaceOrRestart is the workload's method: its pods one by one, if it is given how.
+// What an earlier restart has let go and never ended is ended first.
 func (w *Writer) replaceOrRestart(ctx context.Context, d *detaching, ref mesh.Ref, rev string) error {
-	if d == nil {
-		return w.restartOne(ctx, ref, rev)
+	if d != nil {
+		return d.run(ctx)
 	}
-	return d.run(ctx)
+	if err := w.endLeftOver(ctx, ref, rev); err != nil {
+		return err
+	}
+	return w.restartOne(ctx, ref, rev)
 }
 
 // restartOne restarts a workload unless its pods are on the revision already: so

@@ -43,6 +43,7 @@ const (
 	lookTime = time.Minute      // one look may take: a server that accepts and never answers is away too
 	patience = 5 * time.Minute  // with an API server that does not answer
 	backoff  = 30 * time.Second // the longest pause between two tries to reach it
+	podTime  = 30 * time.Second // that a deed is given more for each pod that is replaced by itself
 )
 
 // loop is one process's drive of a run.
@@ -136,7 +137,7 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 // deed applies or reverts. Its context outlives ctx: what was begun is finished.
 func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event {
 	st := r.Plan.Steps[r.At]
-	given := deedTime(st, r.Plan.Request)
+	given := deedTime(st, r.Plan.Request, r.Before)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), given)
 	defer cancel()
 	var err error
@@ -162,10 +163,15 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 }
 
 // deedTime is how long a deed may take, whatever became of the context: the
-// request's patience for each batch of workloads, and for anything else.
-func deedTime(st plan.Step, req plan.Request) time.Duration {
-	pace := max(st.Pace, 1)
-	return req.Waits() * time.Duration(max((len(st.Workloads)+pace-1)/pace, 1))
+// request's patience for each batch of workloads, and for anything else; and half a
+// minute more for each pod that is replaced by itself.
+func deedTime(st plan.Step, req plan.Request, before mesh.Snapshot) time.Duration {
+	pace, alone := max(st.Pace, 1), 0
+	for _, ref := range st.Detach {
+		w, _ := before.Workload(ref)
+		alone += w.Replicas
+	}
+	return time.Duration(alone)*podTime + req.Waits()*time.Duration(max((len(st.Workloads)+pace-1)/pace, 1))
 }
 
 // observe judges the gates of the phase, a second after the last time. An API

@@ -66,7 +66,7 @@ func canary(versions []string) *meshtest.World {
 //	mesh edit selectors                    somebody looked at what selects pods: nothing does
 //	mesh edit hpa NAMESPACE NAME           a Deployment that an HPA sizes
 func edit(w world, args []string) int {
-	s, err := w.Observe(context.Background())
+	s, err := w.Survey(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

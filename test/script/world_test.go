@@ -220,7 +220,7 @@ func (w world) workload(_ context.Context, _ cli.Target, ref mesh.Ref) (mesh.Wor
 }
 
 func (w world) createNamespaces(ctx context.Context, _ cli.Target, names []string) error {
-	s, err := w.Observe(ctx)
+	s, err := w.Survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snap
 	if w.read("fail") == string(st.Kind) {
 		return fmt.Errorf("doing step %d: the API server said no", st.Number)
 	}
-	s, err := w.Observe(ctx)
+	s, err := w.Survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -273,7 +273,7 @@ func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snap
 
 // Revert is Apply's inverse.
 func (w world) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
-	s, err := w.Observe(ctx)
+	s, err := w.Survey(ctx)
 	if err != nil {
 		return err
 	}
