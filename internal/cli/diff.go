@@ -78,11 +78,10 @@ func (a *app) runDiff(ctx context.Context, req diffRequest) error {
 	if err != nil {
 		return err
 	}
-	subjects, err := asker.Configs(ctx, q)
+	r, err := asker.Configs(ctx, q)
 	if err != nil {
 		return err
 	}
-	r := shadow.Compare(subjects, q.Sides, q.Hosts())
 	if err := view.WriteComparison(a.io.Out, req.out.format, r); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ type World struct {
 // Asker asks the istiods what they would do; nothing is done.
 type Asker interface {
 	// Configs is, of each workload, what its proxy is given now and what it would be.
-	Configs(context.Context, shadow.Question) ([]shadow.Subject, error)
+	Configs(context.Context, shadow.Question) (shadow.Report, error)
 	// Prove is that, the pods that the workloads would become, and what the validators say of everything of Istio's that is stored.
 	Prove(context.Context, shadow.Question) (shadow.Proof, error)
 }

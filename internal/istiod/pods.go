@@ -21,26 +21,31 @@ import (
 // today, as a dry run, and the one that it would make once the new revision
 // injects. That one the new istiod makes, and the API server is asked whether it
 // takes it: policies, quotas and Pod Security say now what they would say then.
-func (a *Asker) Pods(ctx context.Context, q shadow.Question) ([]shadow.Subject, error) {
+func (a *Asker) Pods(ctx context.Context, q shadow.Question) (shadow.Report, error) {
 	next, err := a.servers(ctx, q.New.Revision)
 	if err != nil {
-		return nil, err
+		return shadow.Report{}, err
 	}
 	defer next[0].close()
-	out := make([]shadow.Subject, len(q.Workloads))
+	return compared(ctx, q, nil, func(ref mesh.Ref) shadow.Subject { return a.pods(ctx, next[0], q, ref) })
+}
+
+// compared asks about each workload, a few at once, and compares what is answered.
+func compared(ctx context.Context, q shadow.Question, hosts []string, ask func(mesh.Ref) shadow.Subject) (shadow.Report, error) {
+	c := shadow.NewComparison(q.Sides, hosts)
 	var group errgroup.Group
 	group.SetLimit(atOnce)
-	for i, ref := range q.Workloads {
+	for _, ref := range q.Workloads {
 		group.Go(func() error {
-			out[i] = a.pods(ctx, next[0], q, ref)
+			c.Add(ask(ref))
 			return nil // what fails is in the Subject
 		})
 	}
 	_ = group.Wait() // no question returns an error to the group
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("asking for dry-run pods: %w", err)
+		return shadow.Report{}, fmt.Errorf("asking about %s: %w", mesh.Count(len(q.Workloads), "workload"), err)
 	}
-	return out, nil
+	return c.Report(), nil
 }
 
 func (a *Asker) pods(ctx context.Context, next *server, q shadow.Question, ref mesh.Ref) shadow.Subject {

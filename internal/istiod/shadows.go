@@ -7,7 +7,6 @@ import (
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	authv1 "k8s.io/api/authentication/v1"
@@ -47,26 +46,13 @@ type held struct {
 // Configs is, of each workload, what its proxy is given now and what the new
 // revision would give it. What could not be asked says so in its Subject; the
 // error means that nothing could be.
-func (a *Asker) Configs(ctx context.Context, q shadow.Question) ([]shadow.Subject, error) {
+func (a *Asker) Configs(ctx context.Context, q shadow.Question) (shadow.Report, error) {
 	s, err := a.begin(ctx, q)
 	if err != nil {
-		return nil, err
+		return shadow.Report{}, err
 	}
 	defer s.end()
-	out := make([]shadow.Subject, len(q.Workloads))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for i, ref := range q.Workloads {
-		group.Go(func() error {
-			out[i] = s.subject(ctx, ref)
-			return nil // what fails is in the Subject
-		})
-	}
-	_ = group.Wait() // no question returns an error to the group
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("asking as shadows: %w", err)
-	}
-	return out, nil
+	return compared(ctx, q, q.Hosts(), func(ref mesh.Ref) shadow.Subject { return s.subject(ctx, ref) })
 }
 
 func (a *Asker) begin(ctx context.Context, q shadow.Question) (*shadows, error) {

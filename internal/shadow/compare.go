@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Difference is a pattern of changes, and how often it was met.
@@ -63,43 +64,81 @@ type tally struct {
 	workloads map[string]bool
 }
 
-// Compare compares every subject's two sides. hosts are the names of the control
-// planes' own Services, "istiod.istio-system.svc": they are left out. The same
-// subjects give the same report, whatever their order.
-func Compare(subjects []Subject, s Sides, hosts []string) Report {
-	r := Report{Sides: s, Differences: []Difference{}}
-	found := map[string]*tally{}
+// Comparison compares subjects one by one and keeps only what came of it: what a
+// proxy is given is megabytes. It may be used by several goroutines.
+type Comparison struct {
+	sides Sides
+	hosts []string
+
+	mu      sync.Mutex
+	asked   int
+	found   map[string]*tally
+	per     map[Kind]int // resources that were compared
+	unasked []Unasked
+}
+
+// NewComparison compares nothing yet. hosts are the names of the control planes'
+// own Services, "istiod.istio-system.svc": they are left out.
+func NewComparison(s Sides, hosts []string) *Comparison {
+	return &Comparison{sides: s, hosts: hosts, found: map[string]*tally{}, per: map[Kind]int{}}
+}
+
+// Add compares the two sides of a subject.
+func (c *Comparison) Add(s Subject) {
 	per := map[Kind]int{}
-	subjects = slices.SortedFunc(slices.Values(subjects), func(a, b Subject) int { return cmp.Compare(a.Workload, b.Workload) })
-	for _, subject := range subjects {
-		if subject.Failed != "" {
-			r.Unasked = append(r.Unasked, Unasked{subject.Workload, subject.Failed})
-			continue
-		}
-		r.Workloads++
-		if subject.Refused != "" {
-			per[Pods]++
-			count(found, change{kind: Pods, resource: "pod", op: Rejected, to: subject.Refused}, s, subject.Workload)
-			continue
-		}
+	var found []change
+	switch {
+	case s.Failed != "":
+	case s.Refused != "":
+		per[Pods], found = 1, []change{{kind: Pods, resource: "pod", op: Rejected, to: s.Refused}}
+	default:
 		for _, kind := range Kinds() {
-			older, newer := subject.Old.normal(hosts)[kind], subject.New.normal(hosts)[kind]
+			older, newer := s.Old.normal(c.hosts)[kind], s.New.normal(c.hosts)[kind]
 			per[kind] += len(union(older, newer))
-			for _, c := range changes(kind, older, newer) {
-				count(found, c, s, subject.Workload)
-			}
+			found = append(found, changes(kind, older, newer)...)
 		}
 	}
-	for _, n := range per {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Failed != "" {
+		c.unasked = append(c.unasked, Unasked{s.Workload, s.Failed})
+		return
+	}
+	c.asked++
+	for kind, n := range per {
+		c.per[kind] += n
+	}
+	for _, f := range found {
+		count(c.found, f, c.sides, s.Workload)
+	}
+}
+
+// Report is what has come of it so far. The same subjects give the same report,
+// whatever their order.
+func (c *Comparison) Report() Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := Report{Sides: c.sides, Workloads: c.asked, Differences: []Difference{}}
+	r.Unasked = slices.SortedFunc(slices.Values(c.unasked), func(a, b Unasked) int { return cmp.Compare(a.Workload, b.Workload) })
+	for _, n := range c.per {
 		r.Resources += n
 	}
-	for _, t := range merged(found) {
-		t.Resources = Count{len(t.resources), per[t.Kind]}
+	for _, t := range merged(c.found) {
+		t.Resources = Count{len(t.resources), c.per[t.Kind]}
 		t.Workloads = Count{len(t.workloads), r.Workloads}
 		r.Differences = append(r.Differences, t.Difference)
 	}
 	slices.SortStableFunc(r.Differences, before)
 	return r
+}
+
+// Compare is the comparison of all subjects at once.
+func Compare(subjects []Subject, s Sides, hosts []string) Report {
+	c := NewComparison(s, hosts)
+	for _, subject := range subjects {
+		c.Add(subject)
+	}
+	return c.Report()
 }
 
 func union(a, b map[string]any) map[string]bool {
@@ -150,9 +189,11 @@ func count(found map[string]*tally, c change, s Sides, workload string) {
 	key := string(d.Class) + "|" + d.pattern() + "|" + compact(d.From) + "|" + compact(d.To)
 	t := found[key]
 	if t == nil {
-		d.Example = Example{workload, c.resource, c.where}
 		t = &tally{Difference: d, resources: map[string]bool{}, workloads: map[string]bool{}}
 		found[key] = t
+	}
+	if t.Example.Workload == "" || workload < t.Example.Workload { // the first by name, whoever was asked first
+		t.Example = Example{workload, c.resource, c.where}
 	}
 	t.resources[workload+"|"+c.resource] = true
 	t.workloads[workload] = true

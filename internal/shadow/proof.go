@@ -75,11 +75,8 @@ type Proof struct {
 }
 
 // Prove puts the three together.
-func Prove(q Question, pods, configs []Subject, objects []Object) Proof {
-	p := Proof{
-		Sides: q.Sides, Verdict: Expected,
-		Injection: Compare(pods, q.Sides, nil), Validation: Validated(objects), Configuration: Compare(configs, q.Sides, q.Hosts()),
-	}
+func Prove(q Question, pods, configs Report, objects []Object) Proof {
+	p := Proof{Sides: q.Sides, Verdict: Expected, Injection: pods, Validation: Validated(objects), Configuration: configs}
 	for _, c := range []Class{p.Injection.Worst(), p.Validation.Worst(), p.Configuration.Worst()} {
 		if slices.Index(Classes(), c) < slices.Index(Classes(), p.Verdict) {
 			p.Verdict = c

@@ -307,7 +307,7 @@ func TestProve(t *testing.T) {
 		{"a proxy that could not be asked", nil, []shadow.Subject{{Workload: "a", Failed: "away"}}, nil, shadow.Unexplained},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := shadow.Prove(shadow.Question{Sides: sides()}, tt.pods, tt.configs, tt.objects)
+			p := shadow.Prove(shadow.Question{Sides: sides()}, shadow.Compare(tt.pods, sides(), nil), shadow.Compare(tt.configs, sides(), nil), tt.objects)
 			if p.Verdict != tt.want {
 				t.Errorf("%s, want %s: %+v", p.Verdict, tt.want, p)
 			}

@@ -63,6 +63,21 @@ func BenchmarkPrecheck(b *testing.B) {
 	})
 }
 
+// "serin diff --all" of so many workloads: the new istiod is asked as the shadow of
+// each. The new revision has two istiods, each with the limit of its release.
+//
+//	go test ./test -run '^$' -bench Diff -benchtime 2x -timeout 60m
+func BenchmarkDiff(b *testing.B) {
+	w := newWorld(b, "1.27.0", "1.29.1")
+	w.stop()
+	n := crowd(b)
+	w.gather(n, n)
+	w.run(0, "install", "istiod", "--version", "1.29.1", "--revision", "1-29-1", "--from-revision", "default", "--charts", w.lab.ChartRepo())
+	w.beside(b, n, fmt.Sprintf("%d workloads", n+7), []contender{
+		{"serin-diff", w.serin, []string{"diff", "--all", "-r", "1-29-1"}},
+	})
+}
+
 // contender is a program that is measured, each time as a process of its own.
 type contender struct {
 	name, path string
@@ -129,7 +144,10 @@ func (w *world) gather(pods, deployments int) {
 		if _, err := w.kube.AppsV1().Deployments("crowd").Create(ctx, d, metav1.CreateOptions{}); err != nil {
 			w.t.Fatal(err)
 		}
-		if err := bookinfo.WaitReady(ctx, w.cfg, "crowd"); err != nil { // one after the other: all at once starve the machine
+		if (i+1)*pods/deployments%10 != 0 {
+			continue
+		}
+		if err := bookinfo.WaitReady(ctx, w.cfg, "crowd"); err != nil { // a few after the others: all at once starve the machine
 			w.t.Fatal(err)
 		}
 	}

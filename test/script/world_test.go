@@ -167,10 +167,10 @@ func (w world) carried(_ cli.Target, p plan.Plan, st plan.Step, before mesh.Snap
 }
 
 // Configs are what a script says that each workload is given, on either side.
-func (w world) Configs(_ context.Context, q shadow.Question) ([]shadow.Subject, error) {
+func (w world) Configs(_ context.Context, q shadow.Question) (shadow.Report, error) {
 	var given shadow.Subject
 	if err := yaml.Unmarshal([]byte(w.read("given")), &given); err != nil {
-		return nil, err
+		return shadow.Report{}, err
 	}
 	var out []shadow.Subject
 	for _, ref := range q.Workloads {
@@ -181,7 +181,7 @@ func (w world) Configs(_ context.Context, q shadow.Question) ([]shadow.Subject, 
 		}
 		out = append(out, s)
 	}
-	return out, nil
+	return shadow.Compare(out, q.Sides, q.Hosts()), nil
 }
 
 // pods are alike on both sides, unless a script says that they are rejected.
@@ -199,7 +199,7 @@ func (w world) Prove(ctx context.Context, q shadow.Question) (shadow.Proof, erro
 	if err != nil {
 		return shadow.Proof{}, err
 	}
-	return shadow.Prove(q, w.pods(q), configs, w.objects()), nil
+	return shadow.Prove(q, shadow.Compare(w.pods(q), q.Sides, nil), configs, w.objects()), nil
 }
 
 // objects are two, one of which a script may have denied.
