@@ -17,6 +17,7 @@ import (
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/hooks"
 	"github.com/serin-mesh/serin/internal/istio"
 	"github.com/serin-mesh/serin/internal/istiod"
 	"github.com/serin-mesh/serin/internal/journal"
@@ -33,8 +34,8 @@ func world() cli.World {
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
 		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers,
 		Manifest: manifest, Content: content, Evidence: collected, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
-		Rehearsals: rehearsals,
-		Now:        clock.Now, Wait: clock.Wait, Who: who, Version: build(),
+		Rehearsals: rehearsals, Hooks: asked,
+		Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
 	}
 }
 
@@ -212,6 +213,12 @@ func probing(ctx context.Context, prober *evidence.Prober, g *evidence.Gatherer)
 		<-ended
 		g.Close()
 	}
+}
+
+// asked asks and tells the user's own hooks.
+func asked(hs []plan.Hook, commands bool) (drive.Hooks, func()) {
+	h := hooks.New(hs, commands, clock.Now)
+	return h, h.Close
 }
 
 func writer(t cli.Target, p plan.Plan) (*cluster.Writer, error) {

@@ -45,6 +45,7 @@ func table() map[string]rule {
 		"evidence":      {internal: append([]string{"drive", "clock", "xds", "shadow", "envoy", "rehearse"}, core...)},
 		"istiod":        {internal: []string{"mesh", "shadow"}},
 		"journal":       {internal: append([]string{"drive", "clock"}, core...)},
+		"hooks":         {internal: append([]string{"drive"}, core...)},
 		"envoy":         {},
 		"view":          {internal: append([]string{"explain", "xds", "envoy", "shadow", "rehearse"}, core...)},
 		"gitops":        {internal: core},

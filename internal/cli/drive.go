@@ -21,8 +21,10 @@ import (
 
 // driving is how a run is driven.
 type driving struct {
-	again string // the command that goes on after an interruption
-	wait  bool   // wait for an approval instead of ending
+	again    string      // the command that goes on after an interruption
+	wait     bool        // wait for an approval instead of ending
+	hooks    []plan.Hook // of the user's own plan, whose commands may be run; nil: those of the stored run
+	commands bool        // of the stored run's hooks may be run too
 }
 
 // open is the run that has not ended, nil if there is none.
@@ -69,8 +71,12 @@ func (a *app) drive(ctx context.Context, j Journal, r run.Run, d driving) error 
 		_, _ = fmt.Fprintln(a.io.ErrOut, "\nstopping after the current deed; ctrl-C again ends at once, and nothing is lost then either")
 	})
 	defer silent()
+	asks, end := a.hooks(r, d)
+	defer end()
+	ports := a.ports(reader, drivers, j)
+	ports.Hooks = asks
 	progress := &view.Progress{W: a.io.Out, Now: a.world.Now, Live: terminal(a.io.Out)}
-	end, err := drive.Loop(loop, a.ports(reader, drivers, j), r, func(now run.Run) {
+	r, err = drive.Loop(loop, ports, r, func(now run.Run) {
 		progress.Show(now)
 		if !d.wait && onlyApproval(now) {
 			stop()
@@ -79,7 +85,21 @@ func (a *app) drive(ctx context.Context, j Journal, r run.Run, d driving) error 
 	if failed := progress.End(); failed != nil && err == nil {
 		err = failed
 	}
-	return a.finish(ctx, end, d, err)
+	return a.finish(ctx, r, d, err)
+}
+
+// hooks are those of the run. What a plan of the user's own says may be run, may; what
+// is stored in a cluster others may have written, and its commands are run here only
+// where the user says so.
+func (a *app) hooks(r run.Run, d driving) (drive.Hooks, func()) {
+	hs, commands := r.Plan.Request.Hooks, d.commands
+	if len(d.hooks) > 0 {
+		hs, commands = d.hooks, true
+	}
+	if len(hs) == 0 || a.world.Hooks == nil {
+		return nil, func() {}
+	}
+	return a.world.Hooks(hs, commands)
 }
 
 // onlyApproval says whether a person's word is all that the run waits for.
@@ -89,10 +109,10 @@ func onlyApproval(r run.Run) bool {
 	}
 	asked := false
 	for _, v := range r.Verdicts {
-		if v.State != gate.Open && !v.Asks {
+		if v.State != gate.Open && !v.Asks && !v.Waits { // an approval may be given before a window opens
 			return false
 		}
-		asked = asked || v.State != gate.Open
+		asked = asked || v.State != gate.Open && v.Asks
 	}
 	return asked
 }

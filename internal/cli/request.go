@@ -23,7 +23,7 @@ type requestFlags struct {
 	operators                    []string
 	probe                        plan.Probe
 	soak, patience               time.Duration
-	pace, minServed              int
+	pace, minServed, budget      int
 	keep, noProve                bool
 	accept                       []string
 }
@@ -45,6 +45,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.onShut, "on-shut", "", "What to do when a gate is shut: hold or undo (hold when not given)")
 	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
 	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
+	fs.IntVar(&f.budget, "budget", 0, "Failed requests that the whole upgrade may cost; at one more it holds or undoes at once, as --on-shut says (no budget when not given)")
 	fs.BoolVar(&f.keep, "keep", false, "Keep the old control plane: the plan ends before it is removed")
 	fs.StringArrayVar(&f.accept, "accept", nil, "Pattern of a difference in configuration that may be, as serin diff shows it; of dangerous ones too")
 	fs.BoolVar(&f.noProve, "no-prove", false, "Do not ask the new revision, before anything moves, what it would inject, refuse and send")
@@ -80,13 +81,25 @@ func said(r plan.Request, c *cobra.Command) error {
 		return fmt.Errorf("--owners %q is not git: leave it out where the marks in the cluster say whose the mesh is", r.Owners)
 	case r.Probe != nil && r.Probe.URL == "":
 		return errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
-	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
-		return errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
+	}
+	if err := counted(r); err != nil {
+		return err
 	}
 	if err := method("restarts", r.Restarts); err != nil {
 		return err
 	}
 	return accepted(r)
+}
+
+// counted refuses numbers that count nothing.
+func counted(r plan.Request) error {
+	switch {
+	case r.Budget != nil && *r.Budget < 0:
+		return errors.New("--budget cannot be negative: 0 is no failed request at all")
+	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
+		return errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
+	}
+	return nil
 }
 
 const methodHelp = "How workloads get new pods: rollout, detach (an old pod serves until another has its place), or auto: detach wherever that is safe"
@@ -123,6 +136,7 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "on-shut", &r.OnShut, plan.OnShut(f.onShut))
 	set(said, "pace", &r.Pace, f.pace)
 	set(said, "min-served", &r.MinServed, f.minServed)
+	set(said, "budget", &r.Budget, &f.budget)
 	set(said, "keep", &r.Keep, f.keep)
 	set(said, "owners", &r.Owners, plan.Owners(f.owners))
 	set(said, "restarts", &r.Restarts, plan.Method(f.restarts))

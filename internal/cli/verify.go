@@ -155,6 +155,11 @@ func stepOf(pl plan.Plan, word string) (int, error) {
 	return n - 1, nil
 }
 
+// evident are the gates that serin's own evidence opens: no person and no hook is asked.
+func evident(gates []gate.Name) []gate.Name {
+	return slices.DeleteFunc(slices.Clone(gates), func(n gate.Name) bool { return n == gate.Approval || gate.Hooked(n) != "" })
+}
+
 // judgeStep asks once, by the predicates of apply.
 func judgeStep(ctx context.Context, reader drive.Reader, g drive.Gatherer, r run.Run, req verifyRequest) (view.Verified, error) {
 	st := r.Plan.Steps[r.At]
@@ -163,10 +168,10 @@ func judgeStep(ctx context.Context, reader drive.Reader, g drive.Gatherer, r run
 		return view.Verified{}, fmt.Errorf("looking at the mesh: %w", err)
 	}
 	v := view.Verified{Step: st.Number, Steps: len(r.Plan.Steps), Kind: st.Kind, Target: st.Target, Asked: view.After}
-	gates := st.Proof
+	gates := evident(st.Proof)
 	switch {
 	case req.before:
-		v.Asked, gates = view.Before, slices.DeleteFunc(slices.Clone(st.Needs), func(n gate.Name) bool { return n == gate.Approval })
+		v.Asked, gates = view.Before, evident(st.Needs)
 	case req.back:
 		v.Asked, gates, v.Missing = view.Back, nil, plan.MissingBack(s, st, r.Before)
 	default:

@@ -18,10 +18,11 @@ import (
 
 // wishRequest is a wish as it was typed.
 type wishRequest struct {
-	kind run.WishKind
-	step int  // approve: which, 0 for the one it waits for
-	goOn bool // drive the run when no other process does
-	wait bool
+	kind     run.WishKind
+	step     int  // approve: which, 0 for the one it waits for
+	goOn     bool // drive the run when no other process does
+	wait     bool
+	commands bool // run those of the run's hooks
 }
 
 func (a *app) pause() *cobra.Command {
@@ -47,7 +48,7 @@ func (a *app) wishCommand(req wishRequest, short string) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.wish(c.Context(), req) },
 	}
 	if req.goOn {
-		c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
+		req.flags(c)
 	}
 	return c
 }
@@ -78,8 +79,14 @@ A process that drives the run is told; where there is none, this one goes on wit
 			return a.wish(c.Context(), req)
 		},
 	}
-	c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
+	req.flags(c)
 	return c
+}
+
+// flags are those of a wish after which this process drives the run.
+func (req *wishRequest) flags(c *cobra.Command) {
+	c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
+	c.Flags().BoolVar(&req.commands, "hook-commands", false, "Run the commands of the run's hooks too, though they are read from the cluster, where others may have written them")
 }
 
 // wish asks the open run for something, and drives it where nobody else does.
@@ -122,7 +129,7 @@ func (a *app) wish(ctx context.Context, req wishRequest) error {
 	if err != nil {
 		return fmt.Errorf("reading run %s: %w", r.ID, err)
 	}
-	return a.drive(ctx, j, now, driving{again: "serin resume", wait: req.wait})
+	return a.drive(ctx, j, now, driving{again: "serin resume", wait: req.wait, commands: req.commands})
 }
 
 // asked is the run that a wish is about: the open one, or, for a rollback, the

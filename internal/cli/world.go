@@ -38,8 +38,10 @@ type World struct {
 	Admin func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
 	Lacks func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	// Asker asks the istiods what they would do.
-	Asker    func(Target) (Asker, error)
-	Drivers  func(context.Context, Target, plan.Plan) (Drivers, error)
+	Asker   func(Target) (Asker, error)
+	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
+	// Hooks asks the hooks, and runs those that are commands where it is told so; the function ends it.
+	Hooks    func(hs []plan.Hook, commands bool) (drive.Hooks, func())
 	Manifest func(context.Context, Target, Rendering) ([]byte, error) // as YAML
 	// Content is what a step is made of, for those who commit it, without secrets.
 	Content func(context.Context, Target, Rendering) (plan.Content, error)

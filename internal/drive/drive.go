@@ -40,6 +40,29 @@ type Watcher interface {
 	Changed(ctx context.Context, st plan.Step, d time.Duration) (bool, error)
 }
 
+// Hooks are what users put beside serin's own gates. Ask returns an answer for each
+// hook of the kind, or why there is none yet, within seconds. Tell never waits.
+type Hooks interface {
+	Ask(ctx context.Context, kind gate.HookKind, about Occasion) []gate.HookAnswer
+	Tell(about Occasion)
+}
+
+// Occasion is what a hook is asked about, or told of, as it is posted.
+type Occasion struct {
+	Hook    string    `json:"hook"`
+	Type    string    `json:"type"`
+	Run     string    `json:"run"`
+	Step    int       `json:"step"` // number, 0 for the run itself
+	Kind    string    `json:"kind,omitempty"`
+	Target  string    `json:"target,omitempty"`
+	From    string    `json:"from,omitempty"`
+	To      string    `json:"to,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Phase   run.Phase `json:"phase"`
+	Message string    `json:"message,omitempty"` // of an event
+	At      time.Time `json:"at,omitzero"`       // of an event
+}
+
 // Journal keeps runs. Save is called before each effect. Wish is what a person
 // asked of the run from another process since it was last read.
 type Journal interface {

@@ -25,6 +25,7 @@ type Ports struct {
 	Gatherer Gatherer
 	Watcher  Watcher // nil: what Git does is looked for each second
 	Journal  Journal
+	Hooks    Hooks // nil: there are none
 	Now      func() time.Time
 	Wait     func(ctx context.Context, d time.Duration) error // nil: a timer
 	Requests func() (ended, failed int)                       // serin's own since it runs; nil: it sends none
@@ -55,6 +56,7 @@ type loop struct {
 	looked   bool          // at this phase's gates, since the last deed or wish: the next look waits
 	since    time.Time     // of the first look in a row that failed
 	failures int           // in that row
+	begun    bool          // the event hooks were told of the run's first line
 	ended    int           // requests that the run was told of
 	failed   int           // of those
 	quiet    time.Duration // since the last look for what Git does
@@ -76,6 +78,7 @@ func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run,
 		if err := l.save(ctx, next); err != nil {
 			return r, err
 		}
+		l.tell(r, next)
 		l.looked = l.looked && next.Phase == r.Phase
 		r = next
 		l.show(r)
@@ -95,7 +98,7 @@ func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run,
 		if e, err = l.do(ctx, r, effect); err != nil {
 			return r, err
 		}
-		e = l.counted(e)
+		e = l.withOld(ctx, r, l.counted(e))
 	}
 }
 
@@ -120,13 +123,9 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 		if t, ok := l.p.Writer.(teller); ok {
 			e.Notes = t.Told()
 		}
-		return l.withOld(ctx, r, e), nil
+		return e, nil
 	case run.Observe:
-		e, err := l.observe(ctx, r)
-		if err != nil {
-			return e, err
-		}
-		return l.withOld(ctx, r, e), nil
+		return l.observe(ctx, r)
 	case run.Await:
 		return l.await(ctx, r)
 	case run.Stop:
@@ -143,6 +142,9 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	var err error
 	kind := run.Applied
 	if effect == run.Apply {
+		var end func()
+		ctx, end = l.withinBudget(ctx, r)
+		defer end()
 		if m, ok := l.p.Gatherer.(marker); ok {
 			m.Mark(st.Number)
 		}
@@ -154,6 +156,8 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	slow := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	switch {
 	case err == nil:
+	case errors.Is(context.Cause(ctx), errSpent):
+		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: errSpent.Error(), Slow: true}
 	case slow:
 		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: fmt.Sprintf("not done in %s, which --patience sets: %s", given, strings.TrimSuffix(err.Error(), ": "+ctx.Err().Error())), Slow: true}
 	default:
@@ -251,6 +255,9 @@ func pause(failures int) time.Duration {
 
 func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	st, gates := r.Plan.Steps[r.At], r.Gates()
+	if e, waits := l.outside(r, gates); waits {
+		return e, nil
+	}
 	if r.Phase == run.Waiting {
 		now, err := l.p.Reader.Observe(ctx)
 		if err != nil {
@@ -274,7 +281,7 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	if err != nil {
 		return run.Event{}, fmt.Errorf("gathering evidence for step %d: %w", st.Number, err)
 	}
-	ev.Approved = r.Approved
+	ev.Approved, ev.Hooks = r.Approved, l.hooked(ctx, r, gates)
 	e := run.Event{Kind: run.Judged, At: l.p.Now(), Verdicts: make([]gate.Verdict, 0, len(gates))}
 	for _, g := range gates {
 		e.Verdicts = append(e.Verdicts, gate.Judge(g, st.Question, ev))
@@ -282,11 +289,25 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	return e, nil
 }
 
+// outside judges what asks neither the mesh nor anybody in it, while the hours are
+// not those in which the step may begin: nobody is troubled for a whole weekend.
+func (l *loop) outside(r run.Run, gates []gate.Name) (run.Event, bool) {
+	st, e := r.Plan.Steps[r.At], run.Event{Kind: run.Judged, At: l.p.Now()}
+	for _, g := range gates {
+		if g == gate.Within || g == gate.Approval {
+			e.Verdicts = append(e.Verdicts, gate.Judge(g, st.Question, gate.Evidence{At: e.At, Approved: r.Approved}))
+		}
+	}
+	return e, run.Outside(e.Verdicts)
+}
+
 // withOld adds to bad news how the old revision is now, where an undo would go
 // back to it (S-48). What could not be seen is not well.
 func (l *loop) withOld(ctx context.Context, r run.Run, e run.Event) run.Event {
-	bad := e.Kind == run.Failed || slices.ContainsFunc(e.Verdicts, func(v gate.Verdict) bool { return v.State == gate.Shut })
-	if !bad || r.Plan.Request.OnShut != plan.Rollback || r.Phase != run.Applying && r.Phase != run.Proving {
+	over := r.Overspends(e.Failed)
+	bad := over || e.Kind == run.Failed || slices.ContainsFunc(e.Verdicts, func(v gate.Verdict) bool { return v.State == gate.Shut })
+	begun := r.Phase == run.Applying || r.Phase == run.Proving || r.Phase == run.Waiting && over
+	if !bad || !begun || r.Plan.Request.OnShut != plan.Rollback {
 		return e
 	}
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
@@ -321,7 +342,7 @@ func (l *loop) wish(ctx context.Context, r run.Run) (run.Wish, error) {
 		return run.Wish{}, nil //nolint:nilerr // the gates say that the API server is away
 	}
 	if w.Seq <= r.WishSeq {
-		return run.Wish{}, nil
+		return l.recalled(ctx, r), nil
 	}
 	return w, nil
 }

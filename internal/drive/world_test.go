@@ -37,14 +37,16 @@ type world struct {
 	marks   []int
 	saves   int
 	wishes  func(r run.Run) run.Wish
-	deed    func(st plan.Step) error  // before a deed
-	lost    func(now time.Time) error // the API server's answer to a look
-	jammed  func(now time.Time) error // and to the journal
-	drifts  func(s *mesh.Snapshot)    // what somebody else does, seen at each look
-	waited  func(ctx context.Context) // in each wait
+	deed    func(st plan.Step) error                      // before a deed
+	within  func(ctx context.Context, st plan.Step) error // in the midst of one
+	lost    func(now time.Time) error                     // the API server's answer to a look
+	jammed  func(now time.Time) error                     // and to the journal
+	drifts  func(s *mesh.Snapshot)                        // what somebody else does, seen at each look
+	waited  func(ctx context.Context)                     // in each wait
 
 	requests func() (ended, failed int)
 	watcher  drive.Watcher
+	hooks    drive.Hooks
 	looks    int // at the mesh
 }
 
@@ -124,6 +126,11 @@ func (w *world) do(ctx context.Context, what string, st plan.Step, f func()) err
 	w.point()
 	if w.deed != nil {
 		if err := w.deed(st); err != nil {
+			return err
+		}
+	}
+	if w.within != nil {
+		if err := w.within(ctx, st); err != nil {
 			return err
 		}
 	}
@@ -228,7 +235,7 @@ func (w *world) life(ctx context.Context) (r run.Run, err error) { //nolint:nona
 	}()
 	ports := drive.Ports{
 		Reader: w, Writer: w, Gatherer: w, Watcher: w.watcher, Journal: w,
-		Now: func() time.Time { return w.now }, Wait: w.wait, Requests: w.requests,
+		Now: func() time.Time { return w.now }, Wait: w.wait, Requests: w.requests, Hooks: w.hooks,
 	}
 	shown := 0
 	return drive.Loop(ctx, ports, w.kept(), func(run.Run) {

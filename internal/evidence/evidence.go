@@ -181,8 +181,10 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 	return ev, nil
 }
 
-// readsMesh says whether a gate needs a Snapshot: all but the two that ask a person and the prober.
-func readsMesh(n gate.Name) bool { return n != gate.Approval && n != gate.Requests }
+// readsMesh says whether a gate needs a Snapshot: all but those that ask a person, the clock, hooks and the prober.
+func readsMesh(n gate.Name) bool {
+	return n != gate.Approval && n != gate.Within && n != gate.Requests && gate.Hooked(n) == ""
+}
 
 func (p part) addTo(ev *gate.Evidence) {
 	ev.DryRuns = append(ev.DryRuns, p.dryRuns...)

@@ -28,6 +28,10 @@ const (
 	NothingLeft   Name = "nothing-left"   // no control plane, webhook or release of Istio is left
 	Approval      Name = "approval"       // a person said yes to this step
 	Git           Name = "git"            // what the step changes has come from Git (S-45); no step asks for it: a run that waits does
+	Within        Name = "window"         // the hours in which the step may begin
+	ConfirmStart  Name = "confirm-start"  // the user's own hooks say that the upgrade may begin
+	ConfirmWave   Name = "confirm-wave"   // and that a wave may
+	Wave          Name = "wave"           // and that all is well in its proof
 	Prove         Name = "prove"          // the new revision was asked what it would inject, refuse and send: nothing of it is dangerous, or unexplained and not approved
 	SameServing   Name = "parity"         // the new gateway's pods have the listeners, routes and certificates of the old one's (S-29)
 	SameAnswers   Name = "answers"        // and answer as they do, asked directly, per host, port and path
@@ -48,7 +52,8 @@ type Verdict struct {
 	Gate   Name   `json:"gate"`
 	State  State  `json:"state"`
 	Reason string `json:"reason"`
-	Asks   bool   `json:"asks,omitempty"` // a person's approval of the step would open it
+	Asks   bool   `json:"asks,omitempty"`  // a person's approval of the step would open it
+	Waits  bool   `json:"waits,omitempty"` // it opens in its own time, for which no patience runs out
 }
 
 // Question is what a gate is asked: the step's facts, without the step.
@@ -63,6 +68,7 @@ type Question struct {
 	Tag        string     `json:"tag,omitempty"`        // the only one in question
 	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two and the old revision's
 	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are
+	Windows    []Hours    `json:"windows,omitempty"`    // in which the step may begin (Within)
 	Accept     []string   `json:"accept,omitempty"`     // patterns of differences that may be (Prove)
 	Beside     *mesh.Ref  `json:"beside,omitempty"`     // the gateway that Workloads are to equal
 	Held       bool       `json:"held,omitempty"`       // pods that only their readiness gate keeps from being Ready are there (S-29)
@@ -80,6 +86,7 @@ type Evidence struct {
 	Requests  *Comparison     `json:"requests,omitempty"`
 	Parity    *Parity         `json:"parity,omitempty"`
 	Answers   *Answers        `json:"answers,omitempty"`
+	Hooks     []HookAnswer    `json:"hooks,omitempty"`
 	Foresight *Foresight      `json:"foresight,omitempty"`
 	Approved  map[int]string  `json:"approved,omitempty"` // step -> who
 	Missing   map[Name]string `json:"missing,omitempty"`  // gate -> why its evidence is not there

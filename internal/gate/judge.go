@@ -37,6 +37,10 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = nothingLeft(ev.Snapshot)
 	case Approval:
 		state, reason = approval(q, ev)
+	case Within:
+		state, reason = within(q, ev)
+	case ConfirmStart, ConfirmWave, Wave:
+		state, reason = hooked(Hooked(n), ev.Hooks)
 	case SameServing:
 		state, reason = parity(ev.Parity)
 	case SameAnswers:
@@ -45,11 +49,13 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = foreseen(q, ev)
 	case OldRevision, Git: // no step asks for them: Well answers the one, the run the other
 	}
-	return Verdict{Gate: n, State: state, Reason: reason, Asks: state != Open && asks(n, q, ev)}
+	return Verdict{Gate: n, State: state, Reason: reason, Asks: state != Open && asks(n, q, ev), Waits: state != Open && waits(n, q, ev)}
 }
 
-// readsMesh says whether a gate reads the Snapshot: all but the two that ask a person and the prober.
-func readsMesh(n Name) bool { return n != Approval && n != Requests }
+// readsMesh says whether a gate reads the Snapshot: all but those that ask a person, the clock, hooks and the prober.
+func readsMesh(n Name) bool {
+	return n != Approval && n != Within && n != Requests && Hooked(n) == ""
+}
 
 // some names up to three of several.
 func some(words []string) string {

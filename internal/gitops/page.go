@@ -82,7 +82,7 @@ func kinds(objects []map[string]any) string {
 func asks(gates []gate.Name) string {
 	var out []string
 	for _, g := range gates {
-		if g != gate.Approval {
+		if g != gate.Approval && gate.Hooked(g) == "" {
 			out = append(out, string(g))
 		}
 	}

@@ -49,6 +49,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 		p.Counts = b.count()
 		b.write()
 		b.proveFirst()
+		b.confirmStart()
 		b.judgeProgrammed()
 		p.Steps = b.steps
 		if len(b.steps) == 0 {

@@ -56,6 +56,9 @@ const (
 	codeKept          = "SRN1059" // an old revision that is not removed
 	codeNoProbe       = "SRN1060" // nothing sends requests (S-47)
 	codeNotProven     = "SRN1064" // the new revision is not asked before anything moves
+	codeBudgetBlind   = "SRN1070" // a budget of failed requests, and nothing sends any
+	codeWindow        = "SRN1071" // hours that cannot be read
+	codeHook          = "SRN1072" // a hook that could not be asked
 	codeWave          = "SRN1061" // a wave that names nothing
 	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)

@@ -139,7 +139,14 @@ func (b *builder) judgeRequest() {
 		b.find(codeNoProbe, Overridable, "request", "nothing sends requests, so that nothing can say whether any fail",
 			"name an address that serin may call: --probe-url URL; or ignore this check: then requests are no gate, and served is one only with minServed")
 	}
+	if b.req.Budget != nil && b.req.Probe == nil {
+		b.find(codeBudgetBlind, Mandatory, "request", fmt.Sprintf("its budget of %s cannot be kept: nothing sends requests, so that none is counted", mesh.Count(*b.req.Budget, "failed request")),
+			"name an address that serin may call: --probe-url URL; or leave out --budget")
+	}
+	b.judgeHooks()
+	b.judgeWindows("request", b.req.Windows)
 	for i, w := range b.req.Waves {
+		b.judgeWindows(fmt.Sprintf("wave %d", i+1), w.Windows)
 		for _, name := range b.strangers(w) {
 			b.find(codeWave, Mandatory, fmt.Sprintf("wave %d", i+1), name+" is not there", "mend the request's waves")
 		}

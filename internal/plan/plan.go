@@ -135,6 +135,9 @@ type Request struct {
 	Pace         int            `json:"pace,omitempty"`     // workloads restarted at once; default 5
 	Restarts     Method         `json:"restarts,omitempty"` // how workloads get new pods; default rollout
 	MinServed    int            `json:"minServed,omitempty"`
+	Budget       *int           `json:"budget,omitempty"`       // failed requests that the whole upgrade may cost: more than these are bad news at once, whatever the gates say
+	Windows      []gate.Hours   `json:"windows,omitempty"`      // in which steps that move something may begin; default: any time
+	Hooks        []Hook         `json:"hooks,omitempty"`        // the user's own, asked and told by the process that drives the run
 	Probe        *Probe         `json:"probe,omitempty"`        // requests serin sends all the while
 	Prove        *Prove         `json:"prove,omitempty"`        // what the new revision is asked before anything moves
 	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
@@ -159,6 +162,7 @@ type Wave struct {
 	Percent    int               `json:"percent,omitempty"`   // of the workloads left, rounded up
 	Approve    bool              `json:"approve,omitempty"`   // a person must say yes before this wave
 	Soak       Duration          `json:"soak,omitempty"`
+	Windows    []gate.Hours      `json:"windows,omitempty"` // in which its steps may begin, instead of the request's
 }
 
 // OnShut is what a run does when a gate is shut.

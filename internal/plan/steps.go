@@ -60,6 +60,7 @@ func (b *builder) add(st Step) int {
 	if len(st.Question.Namespaces) == 0 { // there is no namespace in which anybody is injected: nothing to dry-run
 		st.Proof = slices.DeleteFunc(st.Proof, func(g gate.Name) bool { return g == gate.Injection })
 	}
+	b.withinHours(&st)
 	st.Git = b.throughGit(st)
 	b.steps = append(b.steps, st)
 	return st.Number
@@ -178,6 +179,7 @@ func (b *builder) moveWave(w wave) {
 	if w.approve {
 		needs = append(needs, gate.Approval)
 	}
+	needs = b.ifHooked(gate.ConfirmWave, needs)
 	n, moves := b.nsOf(w.ns)
 	if _, done := b.moved[w.ns]; moves && !done {
 		b.moved[w.ns] = b.add(Step{
@@ -185,7 +187,7 @@ func (b *builder) moveWave(w wave) {
 			Why:      "both label edits in one patch; from here on every new pod of the namespace is on " + b.to + ", restarts or not",
 			Needs:    needs,
 			Proof:    []gate.Name{gate.Injection},
-			Question: gate.Question{Namespaces: []string{w.ns}},
+			Question: gate.Question{Namespaces: []string{w.ns}, Windows: w.windows},
 			Undo:     Undo{What: "label back"},
 		})
 		needs = nil
@@ -224,10 +226,11 @@ func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
 		if served && b.req.MinServed > 0 {
 			proof = append(proof, gate.Served)
 		}
+		proof = b.ifHooked(gate.Wave, proof)
 		return Step{
 			Kind: kind, Target: target, Namespace: w.ns, Workloads: refs, Detach: b.detaching(kind, units), From: old, To: b.to, Pace: b.req.Pace,
 			Why: why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
-			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, FirstPods: kind == FirstPods || kind == Surge},
+			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, Windows: w.windows, FirstPods: kind == FirstPods || kind == Surge},
 			Undo:     Undo{What: undo},
 		}
 	}
@@ -313,7 +316,7 @@ func (b *builder) moveTag(tag string) {
 // restartFollowers restarts what follows only a tag, which has moved by now (S-9).
 func (b *builder) restartFollowers() {
 	for _, w := range b.followers() {
-		b.restart(w, []gate.Name{gate.ControlPlane}, b.tagMoved[w.units[0].tag])
+		b.restart(w, b.ifHooked(gate.ConfirmWave, []gate.Name{gate.ControlPlane}), b.tagMoved[w.units[0].tag])
 	}
 }
 

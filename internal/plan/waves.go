@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
@@ -16,6 +17,7 @@ type wave struct {
 	units   []unit
 	approve bool
 	soak    Duration
+	windows []gate.Hours
 	why     string
 }
 
@@ -31,7 +33,7 @@ func (b *builder) waves() []wave {
 		parts := b.split(picked, w)
 		for _, ns := range b.named(w) {
 			if !done[ns] && !slices.ContainsFunc(picked, func(u unit) bool { return u.w.Namespace == ns }) {
-				parts = append(parts, wave{ns: ns, soak: w.Soak, why: "a wave of the request names it"})
+				parts = append(parts, wave{ns: ns, soak: w.Soak, windows: w.Windows, why: "a wave of the request names it"})
 			}
 			done[ns] = true
 		}
@@ -143,7 +145,7 @@ func (b *builder) split(picked []unit, w Wave) []wave {
 	var out []wave
 	for _, ns := range sortedKeys(by) {
 		slices.SortFunc(by[ns], byRef)
-		out = append(out, gatewaysApart(wave{ns: ns, units: by[ns], soak: w.Soak, why: "a wave of the request"})...)
+		out = append(out, gatewaysApart(wave{ns: ns, units: by[ns], soak: w.Soak, windows: w.Windows, why: "a wave of the request"})...)
 	}
 	return out
 }

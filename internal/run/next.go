@@ -41,6 +41,13 @@ func Next(r Run, e Event) (Run, Effect) {
 	if e.Kind == Wished {
 		return r.wished(e)
 	}
+	if next, do, over := r.overspent(e); over {
+		return next, do
+	}
+	return r.phase(e)
+}
+
+func (r Run) phase(e Event) (Run, Effect) {
 	switch r.Phase {
 	case Waiting:
 		return r.waiting(e)
@@ -112,12 +119,7 @@ func (r Run) waiting(e Event) (Run, Effect) {
 			rec.Started = e.At
 		}
 		r.Tries, r.OpenSince, r.ClosedSince, r.Since = 0, time.Time{}, time.Time{}, e.At
-		for _, v := range e.Verdicts {
-			if v.Gate == gate.Prove { // the step's record keeps what comes after, not what was asked before
-				r = r.log(e.At, "prove: "+v.Reason)
-			}
-		}
-		r = r.to(Applying)
+		r = r.askedBefore(e).to(Applying)
 		if r.Awaits() {
 			r.Verdicts = nil
 			return r.log(e.At, "waiting for Git: "+plan.Commit(r.step(), false)), Await
@@ -132,8 +134,18 @@ func (r Run) waiting(e Event) (Run, Effect) {
 	return r, Observe
 }
 
+// askedBefore logs what others said before the step: its record keeps what comes after.
+func (r Run) askedBefore(e Event) Run {
+	for _, v := range e.Verdicts {
+		if v.Gate == gate.Prove || gate.Hooked(v.Gate) != "" {
+			r = r.log(e.At, string(v.Gate)+": "+v.Reason)
+		}
+	}
+	return r
+}
+
 // missing waits for what a step needs, as long as the patience lasts. A person may
-// take any time to say yes, or to let a paused run go on.
+// take any time to say yes, or to let a paused run go on; a window opens when it does.
 func (r Run) missing(e Event) (Run, Effect) {
 	for _, v := range e.Verdicts {
 		if v.Gate == gate.Prove && v.State == gate.Shut && !r.Paused { // asked more than once already: time does not mend it
@@ -141,7 +153,7 @@ func (r Run) missing(e Event) (Run, Effect) {
 		}
 	}
 	switch {
-	case r.Paused || r.asksOnly(e.Verdicts):
+	case r.Paused || Outside(e.Verdicts) || r.asksOnly(e.Verdicts):
 		r.ClosedSince = time.Time{}
 	case r.ClosedSince.IsZero():
 		r.ClosedSince = e.At
@@ -410,9 +422,15 @@ func (r Run) Asks() bool {
 	return slices.ContainsFunc(r.Verdicts, func(v gate.Verdict) bool { return v.Asks })
 }
 
-// asksOnly says whether all that is missing is a person's word.
+// Outside says whether a step waits for the hours in which it may begin: until then
+// nothing else needs to be ready, and nobody's patience runs out.
+func Outside(vs []gate.Verdict) bool {
+	return slices.ContainsFunc(vs, func(v gate.Verdict) bool { return v.Gate == gate.Within && v.State != gate.Open })
+}
+
+// asksOnly says whether all that is missing is a person's word, or comes in its own time.
 func (r Run) asksOnly(vs []gate.Verdict) bool {
-	return r.allAre(vs, func(v gate.Verdict) bool { return v.State == gate.Open || v.Asks || v.Gate == gate.Approval })
+	return r.allAre(vs, func(v gate.Verdict) bool { return v.State == gate.Open || v.Asks || v.Waits || v.Gate == gate.Approval })
 }
 
 func (r Run) allAre(vs []gate.Verdict, well func(gate.Verdict) bool) bool {

@@ -46,10 +46,11 @@ type Run struct {
 	ClosedSince time.Time      `json:"closedSince,omitzero"` // since when not all of them have been
 	Started     time.Time      `json:"started"`
 	Ended       time.Time      `json:"ended,omitzero"`
-	Log         []Entry        `json:"log,omitempty"`     // what happened, oldest first, for the report
-	WishSeq     int64          `json:"wishSeq,omitempty"` // the last wish taken
-	Tries       int            `json:"tries,omitempty"`   // of the current deed, failed
-	Since       time.Time      `json:"since,omitzero"`    // when the current phase of the step began
+	Log         []Entry        `json:"log,omitempty"`      // what happened, oldest first, for the report
+	WishSeq     int64          `json:"wishSeq,omitempty"`  // the last wish taken
+	Tries       int            `json:"tries,omitempty"`    // of the current deed, failed
+	Since       time.Time      `json:"since,omitzero"`     // when the current phase of the step began
+	Pardoned    int            `json:"pardoned,omitempty"` // failed requests in spite of which a person has resumed the run: the budget counts from there
 }
 
 // Record is what is known of one step of the run.

@@ -12,7 +12,11 @@ func (r Run) wished(e Event) (Run, Effect) { //nolint:cyclop // a case a wish
 	if r.Phase == Undone || r.Phase == Done && w.Kind != WishRollback {
 		return r, Stop
 	}
-	r = r.log(e.At, w.what()+" by "+w.By)
+	pardon := ""
+	if w.Kind == WishResume && r.Phase == Held && r.HeldFrom != Undoing {
+		r, pardon = r.pardon()
+	}
+	r = r.log(e.At, w.what()+" by "+w.By+pardon)
 	switch w.Kind {
 	case WishPause:
 		r.Paused = true

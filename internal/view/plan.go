@@ -228,6 +228,10 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for eac
 		return "nothing is left"
 	case gate.Approval:
 		return "approval"
+	case gate.Within:
+		return "in its window"
+	case gate.ConfirmStart, gate.ConfirmWave, gate.Wave:
+		return "hooks say yes (" + string(n) + ")"
 	case gate.Prove:
 		return "prove is clean"
 	case gate.SameServing:
@@ -270,11 +274,40 @@ func footer(pl plan.Plan, next string) string {
 	if n := approvals(pl); n > 0 {
 		parts += ", " + mesh.Count(n, "approval")
 	}
+	if b := pl.Request.Budget; b != nil {
+		parts += ", a budget of " + mesh.Count(*b, "failed request")
+	}
+	parts += windows(pl.Steps)
 	text := parts + ". Nothing was changed."
 	if next != "" {
 		text += " Next: " + next
 	}
 	return text
+}
+
+// windows says which steps begin only in which hours.
+func windows(ss []plan.Step) string {
+	var order []string
+	numbers := map[string][]string{}
+	for _, s := range ss {
+		if !slices.Contains(s.Needs, gate.Within) {
+			continue
+		}
+		hours := gate.InWords(s.Question.Windows)
+		if len(numbers[hours]) == 0 {
+			order = append(order, hours)
+		}
+		numbers[hours] = append(numbers[hours], strconv.Itoa(s.Number))
+	}
+	var out strings.Builder
+	for _, hours := range order {
+		word := "; step "
+		if len(numbers[hours]) > 1 {
+			word = "; steps "
+		}
+		out.WriteString(word + strings.Join(numbers[hours], ", ") + " begin only " + hours)
+	}
+	return out.String()
 }
 
 func stopped(all, overridable int) string {

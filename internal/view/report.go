@@ -30,8 +30,10 @@ type Report struct {
 
 // Requests counts serin's own probes.
 type Requests struct {
-	Sent   int `json:"sent"`
-	Failed int `json:"failed"`
+	Sent   int  `json:"sent"`
+	Failed int  `json:"failed"`
+	Budget *int `json:"budget,omitempty"`  // of failed ones, for the whole run
+	Let    int  `json:"letPass,omitempty"` // failed ones in spite of which a person resumed the run
 }
 
 // ReportStep is one step of a Report.
@@ -56,6 +58,7 @@ func NewReport(r run.Run) Report {
 		Steps: make([]ReportStep, 0, len(r.Plan.Steps)),
 	}
 	out.Requests.Sent, out.Requests.Failed = totals(r)
+	out.Requests.Budget, out.Requests.Let = r.Plan.Request.Budget, r.Pardoned
 	for i, s := range r.Plan.Steps {
 		rs := ReportStep{Number: s.Number, Kind: string(s.Kind), Target: s.Target, State: "pending", Approved: r.Approved[s.Number]}
 		if i < len(r.Steps) {
@@ -92,7 +95,7 @@ func (r Report) Text(w io.Writer) error {
 	}
 	t.print(p)
 	r.gates(p)
-	p.f("\nrequests: %d sent, %d failed\n", r.Requests.Sent, r.Requests.Failed)
+	p.f("\nrequests: %d sent, %d failed%s\n", r.Requests.Sent, r.Requests.Failed, budget(r.Requests.Budget, r.Requests.Let))
 	return p.err
 }
 

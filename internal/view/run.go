@@ -86,6 +86,17 @@ func totals(r run.Run) (int, int) {
 	return sent, failed
 }
 
+// budget says how many failed requests an upgrade may cost, where its request does.
+func budget(n *int, let int) string {
+	switch {
+	case n == nil:
+		return ""
+	case let > 0:
+		return fmt.Sprintf(" (the budget is %d; %d let pass by a resume)", *n, let)
+	}
+	return fmt.Sprintf(" (the budget is %d)", *n)
+}
+
 // inGit says of a run that waits for Git whose it is, and what is to be committed.
 func inGit(r run.Run) string {
 	st := r.Plan.Steps[r.At]

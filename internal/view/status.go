@@ -105,6 +105,8 @@ type RunStatus struct {
 	Started time.Time      `json:"started"`
 	Sent    int            `json:"requestsSent"`
 	Failed  int            `json:"requestsFailed"`
+	Budget  *int           `json:"budget,omitempty"`          // failed requests that the upgrade may cost
+	Let     int            `json:"requestsLetPass,omitempty"` // failed ones in spite of which it was resumed
 	Next    string         `json:"next"`
 }
 
@@ -276,5 +278,6 @@ func runStatus(r run.Run, holder string) *RunStatus {
 		}
 	}
 	out.Sent, out.Failed = totals(r)
+	out.Budget, out.Let = r.Plan.Request.Budget, r.Pardoned
 	return out
 }

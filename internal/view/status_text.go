@@ -141,7 +141,7 @@ func (r RunStatus) text(p *printer) {
 		t.add("cause", r.Cause)
 	}
 	if r.Sent > 0 {
-		t.add("requests", fmt.Sprintf("%d sent, %d failed", r.Sent, r.Failed))
+		t.add("requests", fmt.Sprintf("%d sent, %d failed", r.Sent, r.Failed)+budget(r.Budget, r.Let))
 	}
 	if r.Holder != "" {
 		t.add("driven", "by "+r.Holder)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/hooks"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/shadow"
@@ -40,6 +42,7 @@ import (
 //	silent      the istiod, by its revision, that does not answer
 //	lost        the pod that no istiod knows
 //	kept        the version of what is kept of a removed control plane, or none
+//	lost-requests  how many of the probe's 100 requests a second fail
 //	refuses     the pod that has refused its routes
 //	given       what the revisions give each workload, as subjects of a comparison
 //	rejected    why no pod would be created on the new revision
@@ -74,7 +77,11 @@ func fakeWorld() cli.World {
 		Workload: w.workload,
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
 			began := len(w.read("clock"))
-			return cli.Drivers{Writer: w, Gatherer: w, Requests: func() (int, int) { return 100 * (len(w.read("clock")) - began), 0 }}, nil
+			lost := func() int {
+				n, _ := strconv.Atoi(w.read("lost-requests"))
+				return n * (len(w.read("clock")) - began)
+			}
+			return cli.Drivers{Writer: w, Gatherer: w, Requests: func() (int, int) { return 100 * (len(w.read("clock")) - began), lost() }}, nil
 		},
 		Lacks: func(context.Context, cli.Target, []access.Rule) ([]string, error) {
 			var out []string
@@ -93,11 +100,15 @@ func fakeWorld() cli.World {
 		Content:          w.content,
 		Evidence:         func(context.Context, cli.Target, plan.Plan) (drive.Gatherer, func(), error) { return w, func() {}, nil },
 		CreateNamespaces: w.createNamespaces,
-		Rehearsals:       func(cli.Target) (cli.Rehearsals, func(), error) { return w, func() {}, nil },
-		Now:              w.now,
-		Wait:             w.wait,
-		Who:              func() string { return "erin@office" },
-		Version:          "v0.1.0",
+		Hooks: func(hs []plan.Hook, commands bool) (drive.Hooks, func()) {
+			h := hooks.New(hs, commands, w.now)
+			return h, h.Close
+		},
+		Rehearsals: func(cli.Target) (cli.Rehearsals, func(), error) { return w, func() {}, nil },
+		Now:        w.now,
+		Wait:       w.wait,
+		Who:        func() string { return "erin@office" },
+		Version:    "v0.1.0",
 	}
 }
 
