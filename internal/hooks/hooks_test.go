@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -141,30 +140,6 @@ func TestCommand_exitCode0IsYes(t *testing.T) {
 	a := ask(t, of(t, plan.Hook{Name: "mine", Type: gate.WaveHook, Command: []string{"/there/is/none", "$(touch x)"}}), gate.WaveHook)
 	if a.Yes || !strings.Contains(a.Missing, "no such file") {
 		t.Errorf("%+v", a)
-	}
-}
-
-// At its time-out a command goes with its children.
-func TestCommand_isKilledWithItsGroup(t *testing.T) {
-	pid := filepath.Join(t.TempDir(), "pid")
-	a := ask(t, of(t, plan.Hook{
-		Name: "mine", Type: gate.WaveHook, Timeout: plan.Duration(500 * time.Millisecond),
-		Command: []string{"sh", "-c", "sleep 300 & echo $! > " + pid + "; wait"},
-	}), gate.WaveHook)
-	if a.Yes || a.Missing != "no answer in 500ms" {
-		t.Errorf("%+v", a)
-	}
-	text, err := os.ReadFile(pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
-	if syscall.Kill(child, 0) == nil && err == nil && !strings.Contains(string(state), ") Z ") && !strings.Contains(string(state), ") X ") {
-		t.Errorf("its child is there still: %s", state)
 	}
 }
 
