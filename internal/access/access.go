@@ -138,7 +138,7 @@ func Driving() []Rule {
 }
 
 // Doing is what a step of a kind needs, and its inverse.
-func Doing(k plan.Kind) []Rule {
+func Doing(k plan.Kind) []Rule { //nolint:cyclop // a line for each kind
 	switch k {
 	case plan.PinDefault:
 		return webhooks()
@@ -169,6 +169,13 @@ func Doing(k plan.Kind) []Rule {
 		return release()
 	case plan.OpenGateway:
 		return []Rule{{core, []string{"pods/status"}, []string{"patch"}}}
+	case plan.MoveGateway, plan.ReturnGateway:
+		return []Rule{
+			{admission, []string{"mutatingwebhookconfigurations"}, change()},
+			{apps, []string{"deployments"}, []string{"patch"}},
+			{core, []string{"configmaps"}, change()},
+			{gatewayAPI, []string{"gateways"}, []string{"create", "delete", "patch"}},
+		}
 	case plan.ScaleGateway:
 		return []Rule{{apps, []string{"deployments", "deployments/scale"}, []string{"patch"}}}
 	}
@@ -223,7 +230,7 @@ func Needs(p plan.Plan) []Rule {
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
 	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), Detaching(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
-	for _, k := range slices.Concat(plan.Kinds(), plan.OperationKinds()) {
+	for _, k := range slices.Concat(plan.Kinds(), plan.GatewayKinds(), plan.OperationKinds()) {
 		all = append(all, Doing(k)...)
 	}
 	return merged(all)

@@ -169,7 +169,7 @@ func (r *Reader) gatewayAPIGateways(ctx context.Context, gvr schema.GroupVersion
 	return each(ctx, gatewayCRD, metav1.ListOptions{}, r.Dynamic.Resource(gvr).List, func(l *unstructured.UnstructuredList) {
 		for i := range l.Items {
 			g := gatewayObjectOf(&l.Items[i], classes)
-			if !strings.HasPrefix(g.Controller, "istio.io/") {
+			if !strings.HasPrefix(g.Controller, "istio.io/") || l.Items[i].GetAnnotations()[modelAnnotation] != "" {
 				continue
 			}
 			mu.Lock()
@@ -193,7 +193,13 @@ func gatewayObjectOf(o *unstructured.Unstructured, classes map[string]string) me
 	g.Controller = classes[g.Class]
 	if v := o.GetAnnotations()[mesh.VersionAnnotation]; v != "" && strings.Trim(v, "0123456789") != "" {
 		g.Frozen = v
+	} else {
+		g.Stamp = v
 	}
+	if by := ownerOf(o); by.Kind != mesh.OwnerNone {
+		g.Owner = by
+	}
+	g.Parameters, _, _ = unstructured.NestedString(o.Object, "spec", "infrastructure", "parametersRef", "name")
 	var byName bool
 	g.Bound, byName = boundNames(*o)
 	g.Managed = !byName && g.Controller != mesh.ControllerUnmanaged

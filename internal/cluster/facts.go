@@ -21,6 +21,7 @@ type facts struct {
 	kubernetes                            string
 	injectors                             []mesh.Injector
 	validators                            []mesh.Validator
+	claims                                []mesh.Claim
 	services                              map[string][]service
 	tagServices                           []mesh.TagService
 	controlPlanes                         []mesh.ControlPlane
@@ -58,6 +59,7 @@ func (f *facts) snapshot(istioNamespace string) mesh.Snapshot {
 		KubernetesVersion: f.kubernetes, IstioNamespace: istioNamespace, ControlPlanes: f.controlPlanes, Injectors: f.injectors,
 		Validators: f.validators, TagServices: f.tagServices, Namespaces: f.namespaces, PinnedObjects: f.pinned,
 		ManagedGateways: f.gateways, Singletons: f.singletons, CRDs: f.crds,
+		Claims:         f.claims,
 		Unsupported:    slices.Concat(f.unsupported, f.ambient, f.remotes, f.machines),
 		RoutedServices: slices.Sorted(maps.Keys(f.routed)),
 	}
@@ -65,6 +67,7 @@ func (f *facts) snapshot(istioNamespace string) mesh.Snapshot {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	slices.SortFunc(s.Injectors, func(a, b mesh.Injector) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Claims, func(a, b mesh.Claim) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Validators, func(a, b mesh.Validator) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.TagServices, func(a, b mesh.TagService) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Namespaces, func(a, b mesh.Namespace) int { return cmp.Compare(a.Name, b.Name) })

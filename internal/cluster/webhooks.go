@@ -22,6 +22,8 @@ func (r *Reader) injectors(ctx context.Context, f *facts) error {
 		for _, m := range l.Items {
 			if isInjector(m) {
 				f.injectors = append(f.injectors, injectorOf(m))
+			} else if tag := m.Labels[mesh.TagLabel]; tag != "" {
+				f.claims = append(f.claims, mesh.Claim{Name: m.Name, Tag: tag, Revision: m.Labels[mesh.RevLabel]})
 			}
 		}
 	})

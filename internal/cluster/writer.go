@@ -116,13 +116,17 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.openGateway(ctx, st.Workloads[0], st.Pods.To)
 	case plan.ScaleGateway:
 		return w.scaleGateway(ctx, st.Workloads[0], st.Pods.To, st.Pods.To > 0)
+	case plan.MoveGateway:
+		return w.moveManaged(ctx, st)
+	case plan.ReturnGateway:
+		return w.returnManaged(ctx, st)
 	}
 	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
 
 // Revert takes a step back. It is idempotent, and right also where the step was
 // carried out in part or not at all.
-func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop // a line for each kind
+func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error { //nolint:cyclop,funlen // a line for each kind
 	if st.ByGit() {
 		return fmt.Errorf("reverting step %d: %w", st.Number, refused("it is %s's to take back: commit it there", st.Git))
 	}
@@ -163,6 +167,10 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 		return w.openGateway(ctx, st.Workloads[0], st.Pods.From)
 	case plan.ScaleGateway:
 		return w.scaleGateway(ctx, st.Workloads[0], st.Pods.From, st.Pods.From > 0)
+	case plan.MoveGateway:
+		return w.moveManagedBack(ctx, st)
+	case plan.ReturnGateway:
+		return w.takeManaged(ctx, st)
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }

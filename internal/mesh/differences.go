@@ -31,7 +31,7 @@ func (s Snapshot) Differences(later Snapshot) []string {
 }
 
 // lasting maps each object's identity to what must stay the same of it.
-func (s Snapshot) lasting() map[string]string {
+func (s Snapshot) lasting() map[string]string { //nolint:cyclop // a line for each kind of object
 	m := map[string]string{}
 	for _, c := range s.ControlPlanes {
 		c.Ready = 0
@@ -46,6 +46,9 @@ func (s Snapshot) lasting() map[string]string {
 	}
 	for _, t := range s.TagServices {
 		put(m, "tag service "+t.Name, t)
+	}
+	for _, c := range s.Claims {
+		put(m, "claim "+c.Name, c)
 	}
 	for _, n := range s.Namespaces {
 		put(m, "namespace "+n.Name, n)

@@ -63,6 +63,9 @@ type GatewayObject struct {
 	Bound      []string          `json:"bound,omitempty"`      // Gateway API, not managed: host names it is bound to
 	Revision   string            `json:"revision,omitempty"`   // its label istio.io/rev
 	Frozen     string            `json:"frozen,omitempty"`     // controller-version, where no release takes it for its own (S-20)
+	Stamp      string            `json:"stamp,omitempty"`      // controller-version, where it is istiod's
+	Parameters string            `json:"parameters,omitempty"` // Gateway API: what its infrastructure.parametersRef names
+	Owner      Owner             `json:"owner,omitzero"`       // Gateway API: a tool that would write its labels back
 	Selector   map[string]string `json:"selector,omitempty"`   // Istio's: of pods, in any namespace
 	Listeners  []Listener        `json:"listeners,omitempty"`
 }
@@ -141,15 +144,12 @@ func (s Snapshot) Programmers(g GatewayObject) []string {
 // injector and Service disagree is taken by both (R§2.1); an istiod without a
 // revision takes "default" to its end.
 func (s Snapshot) claims(revision, label string) bool {
-	if label == revision {
+	if label == revision || slices.Contains(s.claimants(label), revision) {
 		return true
 	}
-	tagged := false
-	for _, in := range s.Injectors {
-		tagged = tagged || in.Tag == DefaultTag
-		if in.Tag == label && in.Revision == revision {
-			return true
-		}
+	tagged := slices.ContainsFunc(s.Injectors, func(in Injector) bool { return in.Tag == DefaultTag })
+	if slices.ContainsFunc(s.Injectors, func(in Injector) bool { return in.Tag == label && in.Revision == revision }) {
+		return true
 	}
 	for _, t := range s.TagServices {
 		if t.Tag == label && t.Revision == revision {

@@ -48,7 +48,11 @@ func (s Snapshot) References(revision string) []Object {
 // GatewayRevision says which revision deploys a managed Gateway: by its own
 // label, else its namespace's, else the default (R§9.3).
 func (s Snapshot) GatewayRevision(g Object) string {
-	return s.Resolve(s.gatewayLabel(g.Revision, g.Namespace))
+	label := s.gatewayLabel(g.Revision, g.Namespace)
+	if by := s.claimants(label); len(by) == 1 {
+		return by[0]
+	}
+	return s.Resolve(label)
 }
 
 // gatewayLabel is what a Gateway of the Gateway API follows: a revision or a tag.

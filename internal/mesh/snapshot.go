@@ -46,6 +46,7 @@ type Snapshot struct {
 	CRDs              []CRD          `json:"crds,omitempty"`            // of the istio.io groups
 	RoutedServices    []string       `json:"routedServices,omitempty"`  // namespace/name that a gateway-bound VirtualService routes to
 	Edge              Edge           `json:"edge,omitzero"`             // gateways' Services, Gateways and scalers
+	Claims            []Claim        `json:"claims,omitempty"`          // tags without an injector: istiods take them for their own (S-21)
 	Survey            *Survey        `json:"survey,omitempty"`          // what only checks look at; nil where nobody looked
 }
 

@@ -67,7 +67,9 @@ func Build(s mesh.Snapshot, r Request) Plan {
 // proveFirst has the first step that moves anything wait until the new revision
 // has been asked what it would make of what moves.
 func (b *builder) proveFirst() {
-	i := slices.IndexFunc(b.steps, func(st Step) bool { return st.restarts() || st.Kind == MoveNamespace || st.Kind == MoveTag })
+	i := slices.IndexFunc(b.steps, func(st Step) bool {
+		return st.restarts() || st.Kind == MoveGateway || st.Kind == MoveNamespace || st.Kind == MoveTag
+	})
 	if !slices.ContainsFunc(b.steps, Step.restarts) {
 		return
 	}
@@ -204,6 +206,11 @@ func (b *builder) count() Counts {
 	namespaces := map[string]bool{}
 	for _, n := range b.scope.namespaces {
 		namespaces[n.name] = true
+	}
+	c.Gateways = len(b.scope.managed)
+	for _, m := range b.scope.managed {
+		namespaces[m.g.Namespace] = true
+		c.Proxies += len(b.pods[m.ref])
 	}
 	for _, u := range b.scope.all() {
 		namespaces[u.w.Namespace] = true

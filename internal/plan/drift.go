@@ -182,7 +182,7 @@ func (d *drift) planned() []string {
 		switch st.Kind {
 		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, MoveGateway, ReturnGateway:
 		}
 	}
 	return sortedKeys(names)
@@ -249,6 +249,11 @@ func (d *drift) gateways() {
 		known := slices.ContainsFunc(d.want.ManagedGateways, func(w mesh.Object) bool { return w.Namespace == g.Namespace && w.Name == g.Name })
 		if rev := d.got.GatewayRevision(g); !known && (slices.Contains(d.p.From, rev) || rev == d.p.To) {
 			d.say("gateway %s/%s: new, deployed by revision %s", g.Namespace, g.Name, rev)
+		}
+	}
+	for _, st := range d.p.Steps {
+		if st.Kind == MoveGateway {
+			d.managed(st)
 		}
 	}
 }

@@ -19,7 +19,7 @@ func Outlook(s mesh.Snapshot, g mesh.Gateway) string {
 	case mesh.ShapeRendered:
 		return "stays: its image is in its template, which its owner must render again"
 	case mesh.ShapeManaged, mesh.ShapeWaypoint:
-		return "stands in the way: istiod rolls it the moment what it follows moves, losing requests"
+		return managedOutlook(s, g)
 	case mesh.ShapeUnknown:
 	}
 	return "moves as any workload with a sidecar"

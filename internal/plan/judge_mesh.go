@@ -125,12 +125,7 @@ func (b *builder) judgeShapes() {
 	for _, o := range b.s.Unsupported {
 		b.find(codeUnsupported, Mandatory, strings.TrimSpace(strings.ToLower(o.Kind)+" "+strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")), o.Note, "serin does not support this yet: upgrade by hand")
 	}
-	for _, g := range b.s.ManagedGateways {
-		if rev := b.s.GatewayRevision(g); b.leaves(rev) {
-			b.find(codeManagedGateway, Mandatory, "gateway "+g.Namespace+"/"+g.Name,
-				"istiod of "+rev+" deploys it and would roll it at once when its label or tag moves, losing requests", "serin does not move managed Gateways yet: label it with a revision of its own that stays")
-		}
-	}
+	b.judgeManagedGateways()
 }
 
 // judgeRequest looks at what was asked for.

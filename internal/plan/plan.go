@@ -44,7 +44,14 @@ const (
 	AddGateway   Kind = "add-gateway"   // a second release behind the same Service, its pods held out of it (S-29)
 	OpenGateway  Kind = "open-gateway"  // lets so many of its pods into the Service
 	ScaleGateway Kind = "scale-gateway" // drains a gateway's Deployment, or brings it back
+
+	// Those of a Gateway that istiod deploys, which only meshes with such have.
+	MoveGateway   Kind = "move-gateway"   // under a private tag, frozen, onto what the new revision makes of it (S-21)
+	ReturnGateway Kind = "return-gateway" // to its own label, which leads to the new revision by now
 )
+
+// GatewayKinds lists the kinds of an upgrade of a mesh with managed Gateways.
+func GatewayKinds() []Kind { return []Kind{MoveGateway, ReturnGateway} }
 
 // OperationKinds lists the kinds that only single operations use.
 func OperationKinds() []Kind {
@@ -67,7 +74,9 @@ type Step struct {
 	Tag       string             `json:"tag,omitempty"`       // MoveTag
 	Namespace string             `json:"namespace,omitempty"` // MoveNamespace, RestoreLabels, FirstPods, Restart
 	Workloads []mesh.Ref         `json:"workloads,omitempty"` // Restart: all of this wave; FirstPods: those of it that go pod by pod
-	Before    map[string]*string `json:"before,omitempty"`    // labels that change, as they are; null is absent
+	Gateway   string             `json:"gateway,omitempty"`   // MoveGateway, ReturnGateway: the Gateway's name
+	Last      *string            `json:"last,omitempty"`      // MoveGateway: its label istio.io/rev at the end of the plan, which its new pods carry already
+	Before    map[string]*string `json:"before,omitempty"`    // labels that change, as they are; null is absent. Of a Gateway the controller's version besides
 	After     map[string]*string `json:"after,omitempty"`     // and as they will be
 	Detach    []mesh.Ref         `json:"detach,omitempty"`    // FirstPods, Restart: those whose pods are replaced by detaching them; the others are rolled out
 	Pace      int                `json:"pace,omitempty"`      // FirstPods, Restart: workloads at once

@@ -15,6 +15,7 @@ type scope struct {
 	byLabel    []unit   // restart once their namespace's labels have moved
 	byTag      []unit   // follow only a tag: restart once it has moved (S-9)
 	stay       []unit   // serin cannot restart them: they keep their revision
+	managed    []managedMove
 }
 
 // nsMove is a namespace whose labels decide who injects it.
@@ -120,8 +121,8 @@ func (b *builder) isTag(label string, sc scope) bool {
 // labels, after its tag, or left where it is.
 func (b *builder) place(sc *scope, w mesh.Workload) {
 	u := b.unit(w)
-	if u.from == "" {
-		return // no proxy of it is on what is left
+	if u.from == "" || w.Managed() {
+		return // no proxy of it is on what is left, or it moves with its Gateway
 	}
 	i := b.s.InjectionOf(w)
 	ns, _ := b.s.Namespace(w.Namespace)

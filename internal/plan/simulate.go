@@ -21,7 +21,7 @@ func Simulate(s mesh.Snapshot, st Step) mesh.Snapshot {
 }
 
 // simulate changes the snapshot in place, for plans of thousands of steps.
-func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each kind
+func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop,funlen // a line for each kind
 	switch st.Kind {
 	case PinDefault:
 		simulatePin(s, st)
@@ -62,6 +62,11 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop // a line for each ki
 		openPods(s, st.Workloads[0], st.Pods.To)
 	case ScaleGateway:
 		scaleGateway(s, st.Workloads[0], st.Pods.To)
+	case MoveGateway:
+		simulateMoveGateway(s, st)
+	case ReturnGateway:
+		setGateway(s, st, st.After)
+		unclaim(s, st)
 	}
 }
 

@@ -23,6 +23,9 @@ func (b *builder) write() {
 	}
 	b.upgradeBase()
 	b.install()
+	for _, m := range b.scope.managed { // before anything that they follow
+		b.moveGateway(m)
+	}
 	for _, w := range b.waves() {
 		b.moveWave(w)
 	}
@@ -33,14 +36,16 @@ func (b *builder) write() {
 	for _, n := range b.scope.namespaces {
 		b.restoreLabels(n)
 	}
+	b.returnGateways(false)
 	b.removals()
+	b.returnGateways(true)
 }
 
 // busy says whether there is anything to do at all: after an upgrade that kept
 // its old revision there is not.
 func (b *builder) busy() bool {
 	_, installed := b.s.ControlPlane(b.to)
-	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.all()) > 0 || !b.req.Keep
+	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.managed)+len(b.scope.all()) > 0 || !b.req.Keep
 }
 
 // add numbers a step, fills what every question holds and appends it.

@@ -83,6 +83,11 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		openPods(&out, st.Workloads[0], st.Pods.From)
 	case ScaleGateway:
 		scaleGateway(&out, st.Workloads[0], st.Pods.From)
+	case MoveGateway:
+		undoMoveGateway(&out, st)
+	case ReturnGateway:
+		setGateway(&out, st, st.Before)
+		claim(&out, st, st.To)
 	}
 	return out
 }

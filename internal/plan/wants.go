@@ -12,7 +12,7 @@ import (
 // Missing says what of a step's end is not there yet. Nothing means that the mesh
 // is as the step leaves it, whoever made it so: serin, a person, or Git. What is
 // there and still wrong is for the step's gates to say.
-func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for each kind
+func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop,funlen // a line for each kind
 	switch st.Kind {
 	case PinDefault:
 		return slices.Concat(tagNotAt(s, st.Tag, st.To), stillOn(s))
@@ -50,6 +50,10 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 		return notIn(s, st, st.Pods.To)
 	case ScaleGateway:
 		return notOfSize(s, st, st.Pods.To)
+	case MoveGateway:
+		return slices.Concat(gatewayNotAt(s, st, st.After), podsNotAt(s, st, 0))
+	case ReturnGateway:
+		return gatewayNotAt(s, st, st.After)
 	case RemoveRest:
 		return restLeft(s)
 	}
@@ -58,7 +62,7 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop // a line for 
 
 // MissingBack says what a step has left that is not taken back yet; before is the
 // mesh as it was when the run began. What needs no taking back is never missing.
-func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //nolint:cyclop // a line for each kind
+func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //nolint:cyclop,funlen // a line for each kind
 	switch st.Kind {
 	case PinDefault:
 		return slices.Concat(stillOff(s, before), tagLeft(s, st.Tag))
@@ -93,6 +97,12 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		return notIn(s, st, st.Pods.From)
 	case ScaleGateway:
 		return notOfSize(s, st, st.Pods.From)
+	case MoveGateway:
+		back := st
+		back.To = st.From
+		return slices.Concat(gatewayNotAt(s, st, st.Before), podsNotAt(s, back, 0))
+	case ReturnGateway:
+		return gatewayNotAt(s, st, st.Before)
 	case RemoveRest:
 		return restNotBack(s, before)
 	case UpgradeBase: // CRDs stay
@@ -321,7 +331,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, MoveGateway, ReturnGateway:
 	}
 	return st.Target
 }

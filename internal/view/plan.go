@@ -106,7 +106,7 @@ func methods(p *printer, ss []plan.Step) {
 }
 
 // Step names a step in a word or two.
-func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
+func Step(s plan.Step) string { //nolint:cyclop,funlen // a line for each kind
 	switch s.Kind {
 	case plan.PinDefault:
 		return "pin default tag"
@@ -146,6 +146,10 @@ func Step(s plan.Step) string { //nolint:cyclop // a line for each kind
 		return "open gateway"
 	case plan.ScaleGateway:
 		return "scale gateway"
+	case plan.MoveGateway:
+		return "move gateway"
+	case plan.ReturnGateway:
+		return "return gateway"
 	}
 	return string(s.Kind)
 }
@@ -338,11 +342,13 @@ func minutes(pl plan.Plan) int {
 		switch s.Kind {
 		case plan.InstallRevision, plan.RestoreRevision:
 			sum += 40 * time.Second
-		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway:
+		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.ReturnGateway:
 			sum += 15 * time.Second
 		case plan.FirstPods, plan.Surge, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace
 			sum += time.Duration(rounds) * 30 * time.Second
+		case plan.MoveGateway:
+			sum += 45 * time.Second // its old pods are waited for, until they have ended
 		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag:
 			sum += 5 * time.Second
 		}

@@ -1,0 +1,242 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/plan"
+)
+
+// settles is how long istiods are given to hear, each by watches of its own, of a
+// label and of a tag. A claim is also seen to have been taken; of a label that
+// changes the owner nothing tells.
+const settles = 3 * time.Second
+
+// moveManaged brings one Gateway that istiod deploys to another revision. Order
+// (S-21): frozen first, or two deployment controllers would fight over the
+// Deployment; claimed by both before its label moves, or the old istiod would take
+// the configuration of the pods that serve; let go by the old one only when the
+// last of its pods has ended. Each part finds what an earlier life has done.
+func (w *Writer) moveManaged(ctx context.Context, st plan.Step) error {
+	if err := w.shift(ctx, st, st.From, st.To); err != nil {
+		return fmt.Errorf("moving gateway %s to %s: %w", st.Target, st.To, err)
+	}
+	return nil
+}
+
+func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string) error {
+	if err := w.markGateway(ctx, st, mesh.VersionAnnotation, st.After); err != nil {
+		return err
+	}
+	model, err := w.claimed(ctx, st, from, to)
+	if err != nil {
+		return err
+	}
+	if err := w.markGateway(ctx, st, mesh.RevLabel, st.After); err != nil {
+		return err
+	}
+	if err := w.settle(ctx); err != nil {
+		return err
+	}
+	if err := w.rollManaged(ctx, st, model, to); err != nil {
+		return err
+	}
+	return w.unclaim(ctx, st, from)
+}
+
+// claimed lets both revisions claim the Gateway's private tag, sees that both
+// took it, and returns what the one to go to makes of the Gateway.
+func (w *Writer) claimed(ctx context.Context, st plan.Step, from, to string) (*model, error) {
+	tag := mesh.PrivateTag(st.Namespace, st.Gateway)
+	for _, rev := range []string{from, to} {
+		if err := w.claim(ctx, mesh.ClaimOf(tag, rev)); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := w.render(ctx, st, from); err != nil {
+		return nil, err
+	}
+	m, err := w.render(ctx, st, to)
+	if err != nil {
+		return nil, err
+	}
+	return m, w.settle(ctx)
+}
+
+// moveManagedBack is the mirror (S-25): the label goes back only once the pods are
+// the old revision's again, and no istiod lets go of any that serves.
+func (w *Writer) moveManagedBack(ctx context.Context, st plan.Step) error {
+	g, err := w.gatewayObject(ctx, st)
+	switch {
+	case apierrors.IsNotFound(err):
+		return w.unclaim(ctx, st, st.From, st.To)
+	case err != nil:
+		return fmt.Errorf("moving gateway %s back: %w", st.Target, asking("get", gatewayCRD+" "+st.Gateway, err))
+	case g.GetLabels()[mesh.RevLabel] == *st.After[mesh.RevLabel]:
+		if err := w.shift(ctx, st, st.To, st.From); err != nil {
+			return fmt.Errorf("moving gateway %s back to %s: %w", st.Target, st.From, err)
+		}
+	}
+	if err := w.release(ctx, st, st.Before); err != nil {
+		return fmt.Errorf("moving gateway %s back to %s: %w", st.Target, st.From, err)
+	}
+	return nil
+}
+
+// returnManaged gives the Gateway back to what it follows, which leads to the
+// revision of its pods by now.
+func (w *Writer) returnManaged(ctx context.Context, st plan.Step) error {
+	if err := w.release(ctx, st, st.After); err != nil {
+		return fmt.Errorf("returning gateway %s: %w", st.Target, err)
+	}
+	return nil
+}
+
+// release takes all that is serin's off a Gateway. Order: its label first, while
+// the claim still holds the configuration; then the claims; then the freeze.
+func (w *Writer) release(ctx context.Context, st plan.Step, to map[string]*string) error {
+	if err := w.markGateway(ctx, st, mesh.RevLabel, to); err != nil {
+		return err
+	}
+	if err := w.settle(ctx); err != nil {
+		return err
+	}
+	if err := w.unclaim(ctx, st, st.From, st.To); err != nil {
+		return err
+	}
+	if err := w.markGateway(ctx, st, mesh.VersionAnnotation, to); err != nil {
+		return err
+	}
+	if err := w.handBack(ctx, gatewayResource(), st.Namespace, st.Gateway); err != nil {
+		return err
+	}
+	_, err := w.rolledOut(ctx, st.Workloads[0]) // istiod applies it again: the same pods, or a rollout that is let end
+	return err
+}
+
+// takeManaged takes a returned Gateway under its private tag again; its pods stay.
+func (w *Writer) takeManaged(ctx context.Context, st plan.Step) error {
+	err := w.markGateway(ctx, st, mesh.VersionAnnotation, st.Before)
+	if err == nil {
+		_, err = w.claimed(ctx, st, st.To, st.To)
+	}
+	if err == nil {
+		err = w.markGateway(ctx, st, mesh.RevLabel, st.Before)
+	}
+	if err == nil {
+		err = w.settle(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("taking gateway %s again: %w", st.Target, err)
+	}
+	return nil
+}
+
+// markGateway sets the Gateway's label or its controller's version; nil takes it off.
+func (w *Writer) markGateway(ctx context.Context, st plan.Step, key string, to map[string]*string) error {
+	field := "annotations"
+	if key == mesh.RevLabel {
+		field = "labels"
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{field: map[string]*string{key: to[key]}}})
+	if err != nil {
+		return fmt.Errorf("writing the patch: %w", err)
+	}
+	_, err = w.Dynamic.Resource(gatewayResource()).Namespace(st.Namespace).Patch(ctx, st.Gateway, types.MergePatchType, patch, patching())
+	switch {
+	case apierrors.IsNotFound(err):
+		return refused("there is no Gateway %s any more", st.Target)
+	case err != nil:
+		return asking("patch", gatewayCRD+" "+st.Gateway, err)
+	}
+	return nil
+}
+
+func (w *Writer) gatewayObject(ctx context.Context, st plan.Step) (*unstructured.Unstructured, error) {
+	return w.Dynamic.Resource(gatewayResource()).Namespace(st.Namespace).Get(ctx, st.Gateway, reading()) //nolint:wrapcheck // who asks looks at it
+}
+
+// claim makes a webhook configuration of no webhooks, by whose labels a
+// revision's istiods take a tag for their own.
+func (w *Writer) claim(ctx context.Context, c mesh.Claim) error {
+	_, err := w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, &mwc{ObjectMeta: metav1.ObjectMeta{
+		Name: c.Name, Labels: map[string]string{mesh.TagLabel: c.Tag, mesh.RevLabel: c.Revision},
+	}}, creating())
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return asking("create", "mutatingwebhookconfigurations "+c.Name, err)
+	}
+	return nil
+}
+
+// unclaim takes revisions' claims to the Gateway's private tag away.
+func (w *Writer) unclaim(ctx context.Context, st plan.Step, revs ...string) error {
+	tag := mesh.PrivateTag(st.Namespace, st.Gateway)
+	for _, rev := range revs {
+		if err := w.dropClaim(ctx, mesh.ClaimOf(tag, rev)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Writer) dropClaim(ctx context.Context, c mesh.Claim) error {
+	err := w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, c.Name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return asking("delete", "mutatingwebhookconfigurations "+c.Name, err)
+	}
+	return nil
+}
+
+// settle waits until watches have told what was just written.
+func (*Writer) settle(ctx context.Context) error {
+	t := time.NewTimer(settles)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for istiods to hear of it: %w", ctx.Err())
+	}
+}
+
+// rollManaged gives the Gateway's Deployment the template of a revision and waits
+// until the last pod of another has ended: one that drains still needs its istiod.
+func (w *Writer) rollManaged(ctx context.Context, st plan.Step, m *model, rev string) error {
+	ref := st.Workloads[0]
+	if _, err := w.rolledOut(ctx, ref); err != nil { // ours from before a crash, or somebody's
+		return err
+	}
+	if err := w.applyModel(ctx, st, m); err != nil {
+		return err
+	}
+	r, err := w.rolledOut(ctx, ref)
+	if err != nil || !r.there {
+		return err
+	}
+	api := w.Kube.CoreV1().Pods(ref.Namespace)
+	src := source[*corev1.PodList]{
+		what: "pods", of: w.Kube, opts: metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(r.selector)}, list: api.List, watch: api.Watch,
+	}
+	return await(ctx, "the old pods' end", src, &corev1.Pod{}, func(pods []*corev1.Pod) (bool, string, error) {
+		for _, p := range pods {
+			if on := podOf(p).Revision; on != rev && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
+				return false, p.Name + " is on " + on, nil
+			}
+		}
+		return true, "", nil
+	})
+}
+
+func gatewayResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: mesh.GatewayAPIGroup, Version: "v1", Resource: "gateways"}
+}

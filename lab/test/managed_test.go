@@ -1,0 +1,239 @@
+package test_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/serin-mesh/serin/internal/mesh"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/serin-mesh/serin/lab/bookinfo"
+	"github.com/serin-mesh/serin/lab/load"
+)
+
+// edges are the managed Gateways of a world, each under a load of its own.
+type edges struct {
+	*world
+	names []mesh.Object
+	loads map[string]*load.Counter
+	stop  context.CancelFunc
+}
+
+func gatewaysOf() []mesh.Object {
+	return []mesh.Object{{Namespace: "default", Name: "by-label"}, {Namespace: "edge", Name: "by-space"}, {Namespace: "default", Name: "by-default"}}
+}
+
+// newEdges is a world at 1.27.0 with the real definitions of the Gateway API, a tag
+// prod, and three Gateways that istiod deploys: by its own label, by its
+// namespace's, and by nothing.
+func newEdges(t *testing.T) *edges {
+	t.Helper()
+	w := newWorld(t, "1.27.0", "1.29.1")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	w.apply(ctx, gatewayDefinitions(t))
+	w.run(0, "tag", "set", "prod", "--revision", "default", "-y")
+	w.apply(ctx, "testdata/managed.yaml")
+	e := &edges{world: w, names: gatewaysOf(), loads: map[string]*load.Counter{}}
+	within, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	t.Cleanup(stop)
+	for _, g := range e.names {
+		at := w.managedAddress(ctx, g)
+		if err := bookinfo.WaitServing(ctx, at); err != nil {
+			t.Fatalf("%s: %v", g.Name, err)
+		}
+		e.loads[g.Name] = load.Run(within, load.Config{URL: "http://" + at + bookinfo.Path, Host: bookinfo.Host, Rate: 25, Fresh: true})
+	}
+	return e
+}
+
+// gatewayDefinitions is the folder of the Gateway API's own definitions, in the
+// module that the newer Istio is built with.
+func gatewayDefinitions(t *testing.T) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
+	cmd.Dir = "../build/istio/1.29.1"
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("finding the Gateway API: %v", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "config", "crd", "standard")
+}
+
+// apply applies a file, or all of a folder's.
+func (w *world) apply(ctx context.Context, path string) {
+	w.t.Helper()
+	files, err := filepath.Glob(filepath.Join(path, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		files = []string{path}
+	}
+	var objects []*unstructured.Unstructured
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096); ; {
+			o := &unstructured.Unstructured{}
+			if err := d.Decode(&o.Object); err == io.EOF {
+				break
+			} else if err != nil {
+				w.t.Fatalf("%s: %v", f, err)
+			}
+			if o.GetKind() != "" && o.GetKind() != "CustomResourceDefinitionList" {
+				objects = append(objects, o)
+			}
+		}
+	}
+	err = wait.PollUntilContextCancel(ctx, 500*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		err = bookinfo.Apply(ctx, w.cfg, objects)
+		return err == nil, nil // definitions are served a moment after they are made
+	})
+	if err != nil {
+		w.t.Fatalf("applying %s: %v", path, err)
+	}
+}
+
+// managedAddress is where a Gateway's Service is reached, once it is.
+func (w *world) managedAddress(ctx context.Context, g mesh.Object) string {
+	w.t.Helper()
+	at := ""
+	err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		svc, err := w.kube.CoreV1().Services(g.Namespace).Get(ctx, g.Name+"-istio", metav1.GetOptions{})
+		if err != nil {
+			return false, nil
+		}
+		at = svc.Annotations[bookinfo.AddressAnnotation+".http"]
+		return at != "", nil
+	})
+	if err != nil {
+		w.t.Fatalf("the address of %s: %v", g.Name, err)
+	}
+	return at
+}
+
+// lost ends all loads and wants no request of any to have failed.
+func (e *edges) lost() {
+	e.t.Helper()
+	e.stop()
+	for name, l := range e.loads {
+		l.Wait()
+		s := l.Snapshot()
+		e.t.Logf("%s: sent %d failed %d p50 %s p99 %s", name, s.Sent, s.Failed, s.P50, s.P99)
+		if s.Sent < 100 || s.Failed > 0 {
+			e.t.Errorf("%s: %d of %d requests lost", name, s.Failed, s.Sent)
+		}
+		for i, f := range s.Failures {
+			if i < 5 {
+				e.t.Logf("%s: lost at %s: %s", name, f.At.Format(time.TimeOnly), f.Cause)
+			}
+		}
+	}
+	e.world.lost()
+}
+
+// traces are what would be left of serin on the Gateways, and who wrote them.
+func (e *edges) traces() string {
+	e.t.Helper()
+	var out strings.Builder
+	api := dynamic.NewForConfigOrDie(e.cfg).Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"})
+	list, err := api.List(e.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	for _, g := range list.Items {
+		a := g.GetAnnotations()
+		delete(a, "kubectl.kubernetes.io/last-applied-configuration")
+		fmt.Fprintln(&out, g.GetNamespace(), g.GetName(), g.GetLabels(), a)
+		for _, m := range g.GetManagedFields() {
+			if m.Manager == "serin" {
+				fmt.Fprintln(&out, "  fields of serin's")
+			}
+		}
+	}
+	hooks, err := e.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().List(e.t.Context(), metav1.ListOptions{LabelSelector: mesh.TagLabel})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	for _, h := range hooks.Items {
+		if len(h.Webhooks) == 0 {
+			fmt.Fprintln(&out, "claim", h.Name)
+		}
+	}
+	return out.String()
+}
+
+// rollouts counts the ReplicaSets of the Gateways' Deployments: each is a rollout.
+func (e *edges) rollouts() map[string]int {
+	e.t.Helper()
+	out := map[string]int{}
+	for _, g := range e.names {
+		list, err := e.kube.AppsV1().ReplicaSets(g.Namespace).List(e.t.Context(), metav1.ListOptions{LabelSelector: mesh.GatewayNameLabel + "=" + g.Name})
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		out[g.Name] = len(list.Items)
+	}
+	return out
+}
+
+// images are those that the Gateways' pods run.
+func (e *edges) images(tag string) {
+	e.t.Helper()
+	for _, g := range e.names {
+		list, err := e.kube.CoreV1().Pods(g.Namespace).List(e.t.Context(), metav1.ListOptions{LabelSelector: mesh.GatewayNameLabel + "=" + g.Name})
+		if err != nil || len(list.Items) == 0 {
+			e.t.Fatalf("%s: its pods: %v", g.Name, err)
+		}
+		for _, p := range list.Items {
+			if p.Status.Phase == corev1.PodRunning && !strings.HasSuffix(p.Spec.Containers[0].Image, ":"+tag) {
+				e.t.Errorf("%s: pod %s runs %s, want %s", g.Name, p.Name, p.Spec.Containers[0].Image, tag)
+			}
+		}
+	}
+}
+
+// Three Gateways that istiod deploys, two behind one tag, one by its own label and
+// one by its namespace's, and one behind the default: each moves by itself, there
+// and back, under load; none loses a request, none rolls more than once each way,
+// and nothing of serin is left on them. S-20 to S-25.
+func TestManagedGateway(t *testing.T) {
+	nightly(t)
+	e := newEdges(t)
+	before, start, sets := e.traces(), settle(e.snapshot()), e.rollouts()
+	e.run(0, "apply", e.plan("1.29.1"), "--approve")
+	e.images("1.29.1")
+	if d := cmp.Diff(before, e.traces()); d != "" {
+		t.Errorf("S-20: left on the Gateways (-before +after):\n%s", d)
+	}
+	for name, n := range e.rollouts() {
+		if n != sets[name]+1 {
+			t.Errorf("S-22: %s was rolled %d times, want once", name, n-sets[name])
+		}
+	}
+	e.run(5, "rollback")
+	e.images("1.27.0")
+	if d := cmp.Diff(before, e.traces()); d != "" {
+		t.Errorf("S-25: left on the Gateways (-before +after):\n%s", d)
+	}
+	if d := cmp.Diff(start, settle(e.snapshot())); d != "" {
+		t.Errorf("S-51: not as before (-before +after):\n%s", d)
+	}
+	e.lost()
+}
