@@ -3,6 +3,7 @@ package test_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,7 +59,7 @@ func newEdges(t *testing.T) *edges {
 		if err := bookinfo.WaitServing(ctx, at); err != nil {
 			t.Fatalf("%s: %v", g.Name, err)
 		}
-		e.loads[g.Name] = load.Run(within, load.Config{URL: "http://" + at + bookinfo.Path, Host: bookinfo.Host, Rate: 25, Fresh: true})
+		e.loads[g.Name] = load.Run(within, load.Config{URL: "http://" + at + bookinfo.Path, Host: bookinfo.Host, Rate: 20, Fresh: true})
 	}
 	return e
 }
@@ -91,7 +92,7 @@ func (w *world) apply(ctx context.Context, path string) {
 		}
 		for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096); ; {
 			o := &unstructured.Unstructured{}
-			if err := d.Decode(&o.Object); err == io.EOF {
+			if err := d.Decode(&o.Object); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				w.t.Fatalf("%s: %v", f, err)
@@ -117,7 +118,7 @@ func (w *world) managedAddress(ctx context.Context, g mesh.Object) string {
 	err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		svc, err := w.kube.CoreV1().Services(g.Namespace).Get(ctx, g.Name+"-istio", metav1.GetOptions{})
 		if err != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // istiod has not made it yet
 		}
 		at = svc.Annotations[bookinfo.AddressAnnotation+".http"]
 		return at != "", nil
@@ -152,8 +153,7 @@ func (e *edges) lost() {
 func (e *edges) traces() string {
 	e.t.Helper()
 	var out strings.Builder
-	api := dynamic.NewForConfigOrDie(e.cfg).Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"})
-	list, err := api.List(e.t.Context(), metav1.ListOptions{})
+	list, err := e.api().List(e.t.Context(), metav1.ListOptions{})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func (e *edges) rollouts() map[string]int {
 	return out
 }
 
-// images are those that the Gateways' pods run.
+// images wants the Gateways' pods to be of a release.
 func (e *edges) images(tag string) {
 	e.t.Helper()
 	for _, g := range e.names {
@@ -236,4 +236,126 @@ func TestManagedGateway(t *testing.T) {
 		t.Errorf("S-51: not as before (-before +after):\n%s", d)
 	}
 	e.lost()
+}
+
+// part is a moment of a Gateway's move, as the cluster shows it.
+type part struct {
+	name string
+	is   func(g *unstructured.Unstructured, e *edges) bool
+}
+
+// Killed as soon as each part of a Gateway's move shows in the cluster, there and
+// back, and started again each time: it ends as without. S-49, S-21.
+func TestManagedGateway_killedAtEachPart(t *testing.T) {
+	nightly(t)
+	e := newEdges(t)
+	before, start, sets := e.traces(), settle(e.snapshot()), e.rollouts()
+	const old, next = "default", "1-29-1"
+	tag := mesh.PrivateTag("default", "by-label")
+	label := func(g *unstructured.Unstructured) string { return g.GetLabels()[mesh.RevLabel] }
+	frozen := func(g *unstructured.Unstructured, _ *edges) bool {
+		return g.GetAnnotations()[mesh.VersionAnnotation] == tag
+	}
+	file := e.plan("1.29.1")
+	e.dies([]part{
+		{"frozen", frozen},
+		{"claimed", func(_ *unstructured.Unstructured, e *edges) bool { return e.claims(tag, next) }},
+		{"copied", func(_ *unstructured.Unstructured, e *edges) bool {
+			return e.exists(mesh.PrivateTag("default", "by-label of "+next))
+		}},
+		{"labelled", func(g *unstructured.Unstructured, _ *edges) bool { return label(g) == tag }},
+		{"rolling", func(_ *unstructured.Unstructured, e *edges) bool { return e.template() == next }},
+		{"let go", func(g *unstructured.Unstructured, e *edges) bool { return label(g) == tag && !e.claims(tag, old) }},
+		{"returned", func(g *unstructured.Unstructured, e *edges) bool { return label(g) == "prod" && frozen(g, e) }},
+	}, 0, "apply", file, "--approve")
+	e.images("1.29.1")
+	if d := cmp.Diff(before, e.traces()); d != "" {
+		t.Errorf("S-20: left on the Gateways (-before +after):\n%s", d)
+	}
+	for name, n := range e.rollouts() {
+		if n != sets[name]+1 {
+			t.Errorf("S-22: %s was rolled %d times, want once", name, n-sets[name])
+		}
+	}
+	e.dies([]part{
+		{"taken again", func(g *unstructured.Unstructured, _ *edges) bool { return label(g) == tag }},
+		{"rolling back", func(_ *unstructured.Unstructured, e *edges) bool { return e.template() == old }},
+		{"label back", func(g *unstructured.Unstructured, e *edges) bool {
+			return label(g) == "prod" && e.template() == old && frozen(g, e)
+		}},
+	}, 5, "rollback")
+	e.images("1.27.0")
+	if d := cmp.Diff(before, e.traces()); d != "" {
+		t.Errorf("S-25: left on the Gateways (-before +after):\n%s", d)
+	}
+	if d := cmp.Diff(start, settle(e.snapshot())); d != "" {
+		t.Errorf("S-51: not as before (-before +after):\n%s", d)
+	}
+	e.lost()
+}
+
+// dies runs a command of serin once for each part, kills it when the part shows,
+// and then lets it end.
+func (e *edges) dies(parts []part, code int, args ...string) {
+	e.t.Helper()
+	for _, p := range parts {
+		var said bytes.Buffer
+		cmd := e.command(args...)
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Start(); err != nil {
+			e.t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		ctx, cancel := context.WithTimeout(e.t.Context(), 5*time.Minute)
+		err := wait.PollUntilContextCancel(ctx, 30*time.Millisecond, true, func(context.Context) (bool, error) {
+			select {
+			case <-ended:
+				return false, errors.New("serin ended first")
+			default:
+			}
+			return p.is(e.byLabel(), e), nil //nolint:contextcheck // the test's own
+		})
+		_ = cmd.Process.Kill()
+		<-ended
+		cancel()
+		if err != nil {
+			e.t.Fatalf("killing it once %s: %v\n%s", p.name, err, said.String())
+		}
+		e.t.Logf("killed once %s\n%s", p.name, said.String())
+	}
+	e.run(code, args...)
+}
+
+func (e *edges) byLabel() *unstructured.Unstructured {
+	e.t.Helper()
+	g, err := e.api().Namespace("default").Get(e.t.Context(), "by-label", metav1.GetOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return g
+}
+
+func (e *edges) exists(name string) bool {
+	_, err := e.api().Namespace("default").Get(e.t.Context(), name, metav1.GetOptions{})
+	return err == nil
+}
+
+func (e *edges) claims(tag, rev string) bool {
+	_, err := e.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(e.t.Context(), mesh.ClaimOf(tag, rev).Name, metav1.GetOptions{})
+	return err == nil
+}
+
+// template is the revision that by-label's Deployment is of.
+func (e *edges) template() string {
+	e.t.Helper()
+	d, err := e.kube.AppsV1().Deployments("default").Get(e.t.Context(), "by-label-istio", metav1.GetOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return d.Spec.Template.Annotations[mesh.RevLabel]
+}
+
+func (e *edges) api() dynamic.NamespaceableResourceInterface {
+	return dynamic.NewForConfigOrDie(e.cfg).Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"})
 }
