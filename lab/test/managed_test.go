@@ -359,3 +359,34 @@ func (e *edges) template() string {
 func (e *edges) api() dynamic.NamespaceableResourceInterface {
 	return dynamic.NewForConfigOrDie(e.cfg).Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"})
 }
+
+// What the steps are for: a tag that is moved by hand takes the configuration of
+// the Gateways that follow it while they serve (S-56, Istio's issue 59959).
+func TestManagedGateway_losesWhereItsTagMovesByHand(t *testing.T) {
+	nightly(t)
+	e := newEdges(t)
+	e.run(0, "install", "istiod", "--revision", "1-29-1", "--version", "1.29.1", "--charts", e.lab.ChartRepo(), "--from-revision", "default", "-y")
+	e.istioctl("1.29.1", "tag", "set", "prod", "--revision", "1-29-1", "--overwrite", "-y")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for _, ns := range []string{"default", "edge"} {
+		if err := bookinfo.WaitReady(ctx, e.cfg, ns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(context.Context) (bool, error) {
+		return e.template() == "1-29-1" && e.loads["by-label"].Snapshot().Failed > 0, nil
+	})
+	e.stop()
+	for _, g := range e.names {
+		e.loads[g.Name].Wait()
+		s := e.loads[g.Name].Snapshot()
+		t.Logf("%s: sent %d failed %d", g.Name, s.Sent, s.Failed)
+		if g.Name == "by-default" && s.Failed > 0 {
+			t.Errorf("its neighbour, which the tag does not lead, lost %d", s.Failed)
+		}
+	}
+	if err != nil {
+		t.Errorf("the lab does not lose what real Envoy loses: %v", err)
+	}
+}
