@@ -165,7 +165,7 @@ func Doing(k plan.Kind) []Rule { //nolint:cyclop // a line for each kind
 		return slices.Concat(webhooks(), release())
 	case plan.InstallChart, plan.RemoveChart, plan.RemoveRest:
 		return slices.Concat(webhooks(), release(), definitions())
-	case plan.AddGateway:
+	case plan.AddGateway, plan.RenewGateway:
 		return release()
 	case plan.OpenGateway:
 		return []Rule{{core, []string{"pods/status"}, []string{"patch"}}}

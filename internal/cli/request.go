@@ -17,7 +17,7 @@ import (
 // requestFlags is an upgrade request as flags say it.
 type requestFlags struct {
 	to, revision, charts, onShut string
-	owners, restarts             string
+	owners, restarts, gateways   string
 	file                         string
 	from, ignore                 []string
 	operators                    []string
@@ -40,6 +40,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.probe.Host, "probe-host", "", "Host header of these requests")
 	fs.IntVar(&f.probe.Rate, "probe-rate", 0, "Requests a second (20 when not given)")
 	fs.BoolVar(&f.probe.Fresh, "probe-fresh", false, "A new connection for each request")
+	fs.StringVar(&f.gateways, "gateways", "", "How gateways of the gateway chart move: canary, by a second release behind the same Service, or in-place (in-place when not given); the file's gateways say it of each")
 	fs.DurationVar(&f.soak, "soak", 0, "How long the gates of a restart must stay open (30s when not given)")
 	fs.DurationVar(&f.patience, "patience", 0, "How long a proof may stay unknown, and a rollout take, before that is bad news (10m when not given)")
 	fs.StringVar(&f.onShut, "on-shut", "", "What to do when a gate is shut: hold or undo (hold when not given)")
@@ -62,6 +63,9 @@ func (f *requestFlags) request(c *cobra.Command) (plan.Request, error) {
 		if r, err = readRequest(f.file, c); err != nil {
 			return r, err
 		}
+	}
+	if c.Flags().Changed("gateways") && f.gateways != string(plan.Canary) && f.gateways != string(plan.InPlace) {
+		return r, fmt.Errorf("--gateways %q is neither canary nor in-place", f.gateways)
 	}
 	f.over(&r, c.Flags())
 	if err := f.operator(&r, c); err != nil {
@@ -138,6 +142,10 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "min-served", &r.MinServed, f.minServed)
 	set(said, "budget", &r.Budget, &f.budget)
 	set(said, "keep", &r.Keep, f.keep)
+	if said.Changed("gateways") { // of all that the file does not name
+		r.Gateways = slices.DeleteFunc(slices.Clone(r.Gateways), func(m plan.GatewayMove) bool { return m.Workload == "*" })
+		r.Gateways = append(r.Gateways, plan.GatewayMove{Workload: "*", Method: plan.GatewayMethod(f.gateways)})
+	}
 	set(said, "owners", &r.Owners, plan.Owners(f.owners))
 	set(said, "restarts", &r.Restarts, plan.Method(f.restarts))
 	set(said, "ignore-check", &r.IgnoreChecks, f.ignore)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,7 +31,11 @@ func (w *Writer) addGateway(ctx context.Context, st plan.Step) error {
 	if !gated(d.Spec.Template.Spec) {
 		return refused("the pods of %s would be in the Service at once: their template has no readiness gate", ref)
 	}
-	want := int(orOne(d.Spec.Replicas))
+	return w.started(ctx, ref, int(orOne(d.Spec.Replicas)))
+}
+
+// started waits until so many pods would be Ready but for their gate.
+func (w *Writer) started(ctx context.Context, ref mesh.Ref, want int) error {
 	return w.podsAre(ctx, ref, "its pods to start", func(pods []*corev1.Pod) (bool, string) {
 		there := 0
 		for _, p := range pods {
@@ -53,7 +58,16 @@ func (w *Writer) dropGateway(ctx context.Context, st plan.Step) error {
 // openGateway lets n of the workload's pods into their Services, one by one, and
 // the others out. One that is let in is waited for: it is Ready, and then in the
 // endpoints, before the next.
-func (w *Writer) openGateway(ctx context.Context, ref mesh.Ref, n int) error {
+func (w *Writer) openGateway(ctx context.Context, st plan.Step, to plan.Pods) error {
+	ref, n := st.Workloads[0], to.To
+	if err := w.enough(ctx, st, to); err != nil {
+		return err
+	}
+	if st.Behind != nil && n > to.From { // taken back, its release may have come again a moment ago
+		if err := w.started(ctx, ref, n); err != nil {
+			return err
+		}
+	}
 	pods, err := w.gatedPods(ctx, ref)
 	if err != nil {
 		return err
@@ -178,7 +192,11 @@ func (w *Writer) podsAre(ctx context.Context, ref mesh.Ref, why string, done fun
 
 // scaleGateway gives a Deployment so many pods, and waits for them. An HPA rests
 // at zero; a release's own number stays as it is (S-32).
-func (w *Writer) scaleGateway(ctx context.Context, ref mesh.Ref, n int, back bool) error { //nolint:revive // whether it is as it was again
+func (w *Writer) scaleGateway(ctx context.Context, st plan.Step, to plan.Pods) error {
+	ref, n := st.Workloads[0], to.To
+	if err := w.enough(ctx, st, to); err != nil {
+		return err
+	}
 	api := w.Kube.AppsV1().Deployments(ref.Namespace)
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)
 	if _, err := api.Patch(ctx, ref.Name, types.MergePatchType, patch, patching(), "scale"); err != nil {
@@ -196,8 +214,87 @@ func (w *Writer) scaleGateway(ctx context.Context, ref mesh.Ref, n int, back boo
 		}
 		return len(pods) == n && ready == n, fmt.Sprintf("%d of %d ready", ready, n)
 	})
-	if err != nil || !back {
+	if err != nil || n == 0 {
 		return err
 	}
 	return w.handBack(ctx, schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, ref.Namespace, ref.Name)
+}
+
+// enough refuses to take pods out of the Service when the other gateway behind it
+// has fewer ready ones than it is to have (S-30): since the plan was made a scaler
+// may have grown the one, or a node may have taken pods of the other.
+func (w *Writer) enough(ctx context.Context, st plan.Step, to plan.Pods) error {
+	if st.Behind == nil || to.To >= to.From {
+		return nil
+	}
+	api := w.Kube.AppsV1().Deployments(st.Behind.Namespace)
+	other, err := api.Get(ctx, st.Behind.Name, reading())
+	if err != nil {
+		return asking("get", "deployments.apps "+st.Behind.Name, err)
+	}
+	mine, err := w.Kube.AppsV1().Deployments(st.Namespace).Get(ctx, st.Workloads[0].Name, reading())
+	if err != nil {
+		return asking("get", "deployments.apps "+st.Workloads[0].Name, err)
+	}
+	need := max(to.From, int(mine.Status.ReadyReplicas))
+	if left := int(other.Status.ReadyReplicas) + to.To; left < need {
+		return refused("%d pods would be ready behind the Service, and %d are: those of %s must be in it first (serin gateway shift, or scale it)", left, need, st.Behind)
+	}
+	return nil
+}
+
+// renewGateway brings a drained gateway's release to the plan's chart version, its
+// values as they are but for the revision that they name.
+func (w *Writer) renewGateway(ctx context.Context, st plan.Step) error {
+	want, err := w.wantedGateway(ctx, st, st.Release.Version, st.Release.Values)
+	if err == nil {
+		err = w.releases.UpgradeResting(ctx, want)
+	}
+	if err != nil {
+		return fmt.Errorf("renewing gateway %s: %w", st.Target, err)
+	}
+	return nil
+}
+
+// unrenewGateway brings it back to the chart and the revision that it had.
+func (w *Writer) unrenewGateway(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+	was, ok := before.Release(mesh.Owner{Kind: mesh.OwnerHelm, Name: st.Release.Namespace + "/" + st.Release.Name})
+	if !ok {
+		return fmt.Errorf("renewing gateway %s back: %w", st.Target, refused("the run does not know what it was"))
+	}
+	attempt, err := w.wantedGateway(ctx, st, st.Release.Version, st.Release.Values)
+	if err != nil {
+		return fmt.Errorf("renewing gateway %s back: %w", st.Target, err)
+	}
+	values := map[string]any{}
+	if _, changed := st.Release.Values["revision"]; changed {
+		values["revision"] = was.Values["revision"]
+	}
+	want, err := w.wantedGateway(ctx, st, was.Version, values)
+	if err == nil {
+		err = w.releases.UpgradeResting(ctx, want, attempt)
+	}
+	if err != nil {
+		return fmt.Errorf("renewing gateway %s back: %w", st.Target, err)
+	}
+	return nil
+}
+
+// wantedGateway is the release as it is, at a chart version and with values over its own.
+func (w *Writer) wantedGateway(ctx context.Context, st plan.Step, version string, over map[string]any) (mesh.Release, error) {
+	r, ok, err := w.releases.Get(ctx, st.Release.Namespace, st.Release.Name)
+	if err != nil {
+		return r, err //nolint:wrapcheck // the callers wrap it
+	}
+	if !ok {
+		return r, refused("release %s is gone", st.Target)
+	}
+	r.Version = version
+	values := maps.Clone(r.Values)
+	if values == nil {
+		values = map[string]any{}
+	}
+	maps.Copy(values, over)
+	r.Values = values
+	return r, nil
 }

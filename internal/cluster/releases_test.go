@@ -148,6 +148,10 @@ func (h *helmFake) Upgrade(ctx context.Context, want mesh.Release, _ ...mesh.Rel
 	return second(api.Update(ctx, v, metav1.UpdateOptions{}))
 }
 
+func (h *helmFake) UpgradeResting(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error {
+	return h.Upgrade(ctx, want, earlier...)
+}
+
 func (h *helmFake) Forget(_ context.Context, want mesh.Release) error {
 	return h.call("forget", want.Name+" "+want.Version)
 }

@@ -25,6 +25,9 @@ type Releases interface {
 	// Upgrade brings a release to a chart version and exactly these values; earlier
 	// are attempts of ours that may have been left unfinished.
 	Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error
+	// UpgradeResting is Upgrade of a gateway whose Deployment has been scaled: the number of
+	// its pods stays what it is.
+	UpgradeResting(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error
 	// Forget sets aside what an unfinished upgrade to want left in Helm's storage.
 	Forget(ctx context.Context, want mesh.Release) error
 	// Uninstall removes a release, or what is left of one.
@@ -113,9 +116,11 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 	case plan.AddGateway:
 		return w.addGateway(ctx, st)
 	case plan.OpenGateway:
-		return w.openGateway(ctx, st.Workloads[0], st.Pods.To)
+		return w.openGateway(ctx, st, *st.Pods)
 	case plan.ScaleGateway:
-		return w.scaleGateway(ctx, st.Workloads[0], st.Pods.To, st.Pods.To > 0)
+		return w.scaleGateway(ctx, st, *st.Pods)
+	case plan.RenewGateway:
+		return w.renewGateway(ctx, st)
 	case plan.MoveGateway:
 		return w.moveManaged(ctx, st)
 	case plan.ReturnGateway:
@@ -164,9 +169,11 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 	case plan.AddGateway:
 		return w.dropGateway(ctx, st)
 	case plan.OpenGateway:
-		return w.openGateway(ctx, st.Workloads[0], st.Pods.From)
+		return w.openGateway(ctx, st, plan.Pods{From: st.Pods.To, To: st.Pods.From})
 	case plan.ScaleGateway:
-		return w.scaleGateway(ctx, st.Workloads[0], st.Pods.From, st.Pods.From > 0)
+		return w.scaleGateway(ctx, st, plan.Pods{From: st.Pods.To, To: st.Pods.From})
+	case plan.RenewGateway:
+		return w.unrenewGateway(ctx, st, before)
 	case plan.MoveGateway:
 		return w.moveManagedBack(ctx, st)
 	case plan.ReturnGateway:

@@ -94,6 +94,18 @@ func (*Helm) install(c *action.Configuration, ch *chart.Chart, want mesh.Release
 // that is deployed as asked is left alone. A pending record of an attempt at
 // want, or at one of earlier, is taken over.
 func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error {
+	return h.upgradeWith(ctx, want, earlier, func(*release.Release) postrenderer.PostRenderer { return h.keeping(context.WithoutCancel(ctx)) })
+}
+
+// UpgradeResting is Upgrade of a gateway whose Deployment somebody has scaled: the
+// number of its pods stays what it is (S-32).
+func (h *Helm) UpgradeResting(ctx context.Context, want mesh.Release, earlier ...mesh.Release) error {
+	return h.upgradeWith(ctx, want, earlier, func(was *release.Release) postrenderer.PostRenderer {
+		return resting{onServer: was != nil && was.ApplyMethod == string(release.ApplyMethodServerSideApply)}
+	})
+}
+
+func (h *Helm) upgradeWith(ctx context.Context, want mesh.Release, earlier []mesh.Release, post func(was *release.Release) postrenderer.PostRenderer) error {
 	c, err := h.configure(want.Namespace)
 	if err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
@@ -115,7 +127,11 @@ func (h *Helm) Upgrade(ctx context.Context, want mesh.Release, earlier ...mesh.R
 	up.ResetValues = true // exactly want's values: nothing is merged in behind our back
 	up.MaxHistory = maxHistory
 	up.SkipSchemaValidation = unchecked(ch)
-	up.PostRenderer = h.keeping(context.WithoutCancel(ctx))
+	was, err := last(c, want.Name)
+	if err != nil {
+		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	up.PostRenderer = post(was)
 	if _, err := up.RunWithContext(context.WithoutCancel(ctx), want.Name, ch, copyValues(want.Values)); err != nil {
 		return fmt.Errorf("upgrading release %s/%s: %w", want.Namespace, want.Name, err)
 	}
@@ -130,10 +146,26 @@ func (h *Helm) chartFor(ctx context.Context, c *action.Configuration, want mesh.
 	if err != nil {
 		return nil, err
 	}
-	if rel != nil && whole(rel.Chart) && rel.Chart.Metadata.Name == want.Chart && rel.Chart.Metadata.Version == want.Version {
+	if carriesChart(rel, want) {
 		return rel.Chart, nil
 	}
+	if rel != nil { // an earlier revision of it, where it goes back
+		all, err := c.Releases.History(want.Name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the history of release %s: %w", want.Name, err)
+		}
+		for _, r := range all {
+			if old, ok := r.(*release.Release); ok && carriesChart(old, want) {
+				return old.Chart, nil
+			}
+		}
+	}
 	return h.charts.Load(ctx, want.Chart, want.Version)
+}
+
+// carriesChart says whether a stored release has the chart that is wanted.
+func carriesChart(rel *release.Release, want mesh.Release) bool {
+	return rel != nil && whole(rel.Chart) && rel.Chart.Metadata.Name == want.Chart && rel.Chart.Metadata.Version == want.Version
 }
 
 // whole says whether a chart came back from Helm's storage as it went in: charts

@@ -68,9 +68,9 @@ func Build(s mesh.Snapshot, r Request) Plan {
 // has been asked what it would make of what moves.
 func (b *builder) proveFirst() {
 	i := slices.IndexFunc(b.steps, func(st Step) bool {
-		return st.restarts() || st.Kind == MoveGateway || st.Kind == MoveNamespace || st.Kind == MoveTag
+		return st.makes() || st.Kind == MoveGateway || st.Kind == MoveNamespace || st.Kind == MoveTag
 	})
-	if !slices.ContainsFunc(b.steps, Step.restarts) {
+	if !slices.ContainsFunc(b.steps, Step.makes) {
 		return
 	}
 	if p := b.req.Prove; p != nil {
@@ -212,7 +212,7 @@ func (b *builder) count() Counts {
 		namespaces[m.g.Namespace] = true
 		c.Proxies += len(b.pods[m.ref])
 	}
-	for _, u := range b.scope.all() {
+	for _, u := range b.scope.moving() {
 		namespaces[u.w.Namespace] = true
 		if u.w.Gateway() {
 			c.Gateways++

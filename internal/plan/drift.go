@@ -180,9 +180,9 @@ func (d *drift) planned() []string {
 	names := map[string]bool{}
 	for _, st := range d.p.Steps {
 		switch st.Kind {
-		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart:
+		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart, AddGateway, OpenGateway, ScaleGateway, RenewGateway:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, MoveGateway, ReturnGateway:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, MoveGateway, ReturnGateway:
 		}
 	}
 	return sortedKeys(names)
@@ -223,7 +223,7 @@ func (d *drift) declared(r mesh.Release) bool {
 // not know all of its values.
 func (d *drift) installs(r mesh.Release) bool {
 	restored := slices.ContainsFunc(d.p.Steps, func(st Step) bool {
-		return st.Kind == RestoreRevision && st.Release != nil && st.Release.Namespace == r.Namespace && st.Release.Name == r.Name
+		return (st.Kind == RestoreRevision || st.Kind == AddGateway) && st.Release != nil && st.Release.Namespace == r.Namespace && st.Release.Name == r.Name
 	})
 	return restored || r.Namespace == d.want.IstioNamespace && r.Name == mesh.IstiodName(d.p.To)
 }

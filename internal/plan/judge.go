@@ -25,6 +25,7 @@ func (b *builder) judge() {
 	b.judgeNamespaces()
 	b.judgeShapes()
 	b.judgeGateways()
+	b.judgeMoves()
 	b.judgeWorkloads()
 	b.judgeObjects()
 	b.judgeRequest()

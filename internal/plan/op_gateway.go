@@ -306,8 +306,10 @@ func (b *builder) removeGateway(g mesh.Gateway, w mesh.Workload) {
 }
 
 // simulateAddGateway adds the second gateway as the first, its pods held.
-func simulateAddGateway(s *mesh.Snapshot, st Step) {
-	old, ok := s.Workload(*st.Question.Beside)
+func simulateAddGateway(s *mesh.Snapshot, st Step) { addBeside(s, st, *st.Question.Beside) }
+
+func addBeside(s *mesh.Snapshot, st Step, beside mesh.Ref) {
+	old, ok := s.Workload(beside)
 	if _, there := s.Workload(st.Workloads[0]); there || !ok {
 		return
 	}
@@ -326,6 +328,13 @@ func simulateAddGateway(s *mesh.Snapshot, st Step) {
 	r.Status = "deployed"
 	s.Releases = append(s.Releases, r)
 	sortReleases(s)
+	sortPods(s)
+}
+
+func sortPods(s *mesh.Snapshot) {
+	slices.SortFunc(s.Pods, func(x, y mesh.Pod) int {
+		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
+	})
 }
 
 // openPods lets the first pods of a workload into their Service, and the others out.
@@ -363,9 +372,7 @@ func scaleGateway(s *mesh.Snapshot, ref mesh.Ref, n int) {
 			Namespace: w.Namespace, Name: fmt.Sprintf("%s-%d", w.Name, i), Workload: ref, Labels: w.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true,
 		})
 	}
-	slices.SortFunc(s.Pods, func(x, y mesh.Pod) int {
-		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
-	})
+	sortPods(s)
 	for i := range s.Workloads {
 		if s.Workloads[i].Ref == ref {
 			s.Workloads[i].Replicas, s.Workloads[i].Ready = n, n

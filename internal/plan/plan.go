@@ -32,7 +32,7 @@ const (
 	RestoreLabels   Kind = "restore-labels"     // labels that name a tag or istio-injection, as they were (S-7)
 	RemoveRevision  Kind = "remove-revision"    // the old control plane
 
-	// Those of single operations, which no upgrade has.
+	// Those of single operations; the gateways' are an upgrade's too, where it asks for a canary.
 	SetTag          Kind = "set-tag"          // makes a tag, or lets all of one's parts lead to one revision
 	RemoveTag       Kind = "remove-tag"       // injector, Service and validator of a tag
 	InstallChart    Kind = "install-chart"    // a release of the base or the gateway chart
@@ -44,6 +44,7 @@ const (
 	AddGateway   Kind = "add-gateway"   // a second release behind the same Service, its pods held out of it (S-29)
 	OpenGateway  Kind = "open-gateway"  // lets so many of its pods into the Service
 	ScaleGateway Kind = "scale-gateway" // drains a gateway's Deployment, or brings it back
+	RenewGateway Kind = "renew-gateway" // brings a drained gateway's release to another chart version (S-32)
 
 	// Those of a Gateway that istiod deploys, which only meshes with such have.
 	MoveGateway   Kind = "move-gateway"   // under a private tag, frozen, onto what the new revision makes of it (S-21)
@@ -53,9 +54,9 @@ const (
 // GatewayKinds lists the kinds of an upgrade of a mesh with managed Gateways.
 func GatewayKinds() []Kind { return []Kind{MoveGateway, ReturnGateway} }
 
-// OperationKinds lists the kinds that only single operations use.
+// OperationKinds lists the kinds that single operations use, and no usual upgrade.
 func OperationKinds() []Kind {
-	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway}
+	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway, RenewGateway}
 }
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.
@@ -86,9 +87,10 @@ type Step struct {
 	Question  gate.Question      `json:"question"`
 	Soak      Duration           `json:"soak,omitempty"` // how long Proof must hold without a break
 	Undo      Undo               `json:"undo"`
-	Release   *mesh.Release      `json:"release,omitempty"`   // InstallChart, RemoveChart, AddGateway: there with the values that differ
+	Release   *mesh.Release      `json:"release,omitempty"`   // InstallChart, RemoveChart, AddGateway, RenewGateway: there with the values that differ
 	Like      string             `json:"like,omitempty"`      // AddGateway: the release of the namespace whose values it takes
 	Pods      *Pods              `json:"pods,omitempty"`      // OpenGateway, ScaleGateway
+	Behind    *mesh.Ref          `json:"behind,omitempty"`    // OpenGateway, ScaleGateway, RemoveChart of a canary: the other gateway behind the Service, which has as many ready pods as go, or they stay
 	Owner     mesh.OwnerKind     `json:"owner,omitempty"`     // UpgradeBase, InstallRevision: istioctl where it is done as istioctl does it, else Helm
 	Injector  string             `json:"injector,omitempty"`  // SetTag: the name of its injector, where it is not the chart's
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
@@ -105,8 +107,11 @@ func (s Step) ByGit() bool { return s.Git.Git() }
 func (p Plan) Moved() []mesh.Ref {
 	var out []mesh.Ref
 	for _, st := range p.Steps {
-		if st.restarts() {
+		switch {
+		case st.restarts():
 			out = append(out, st.Workloads...)
+		case st.Kind == AddGateway && p.Request.Operation == nil:
+			out = append(out, *st.Question.Beside)
 		}
 	}
 	slices.SortFunc(out, func(a, b mesh.Ref) int { return cmp.Compare(a.String(), b.String()) })
@@ -115,6 +120,9 @@ func (p Plan) Moved() []mesh.Ref {
 
 // restarts says whether the step makes pods on another revision.
 func (s Step) restarts() bool { return s.Kind == FirstPods || s.Kind == Restart || s.Kind == Surge }
+
+// makes says whether it makes pods that were not there on the revision.
+func (s Step) makes() bool { return s.restarts() || s.Kind == AddGateway }
 
 // Pods is how many pods there are before and after a step.
 type Pods struct {
@@ -138,6 +146,7 @@ type Request struct {
 	From         []string       `json:"from,omitempty"`     // revisions to leave; default: the only one there is
 	Values       map[string]any `json:"values,omitempty"`   // Helm values of the new istiod, over those carried over
 	Waves        []Wave         `json:"waves,omitempty"`    // default: one canary workload, the rest of its namespace, the other namespaces
+	Gateways     []GatewayMove  `json:"gateways,omitempty"` // how gateways of the gateway chart move; default: in place, as any workload
 	Soak         Duration       `json:"soak,omitempty"`     // of restarts; default 30s
 	Patience     Duration       `json:"patience,omitempty"` // how long a proof may stay unknown, and a rollout take, before that counts as bad news; default 10m
 	OnShut       OnShut         `json:"onShut,omitempty"`   // default hold

@@ -37,7 +37,31 @@ func (c promise) broken(s mesh.Snapshot) []string {
 			out = append(out, fmt.Sprintf("tag %s: its parts disagree: %+v", t.Name, t))
 		}
 	}
-	return append(out, c.bystanders(s)...)
+	return append(append(out, c.behind(s)...), c.bystanders(s)...)
+}
+
+// behind finds Services of gateways with fewer ready pods than at the start (S-30).
+func (c promise) behind(s mesh.Snapshot) []string {
+	ready := func(s mesh.Snapshot, svc string) int {
+		n := 0
+		for _, p := range s.Pods {
+			if w, ok := s.Workload(p.Workload); ok && p.Ready && !p.Leaving && slices.Contains(w.Services, svc) {
+				n++
+			}
+		}
+		return n
+	}
+	var out []string
+	for _, svc := range c.start.Edge.Services {
+		id := svc.Namespace + "/" + svc.Name
+		if was, is := ready(c.start, id), ready(s, id); is < was {
+			out = append(out, fmt.Sprintf("S-30: Service %s had %d ready pods behind it and has %d", id, was, is))
+		}
+	}
+	if fmt.Sprint(c.start.Edge.Services) != fmt.Sprint(s.Edge.Services) {
+		out = append(out, "S-31: a Service has changed")
+	}
+	return out
 }
 
 // bystanders must be byte-equal (S-12).
@@ -105,8 +129,12 @@ func (c promise) backwards(was, is mesh.Snapshot) []string {
 			out = append(out, "namespace "+n.Name+" was on the new revision and is not any more")
 		}
 	}
-	for i, p := range was.Pods {
-		if p.Revision == c.p.To && is.Pods[i].Revision != c.p.To {
+	revisions := map[string]string{}
+	for _, p := range is.Pods {
+		revisions[p.Workload.String()+" "+p.Name] = p.Revision
+	}
+	for _, p := range was.Pods {
+		if now, ok := revisions[p.Workload.String()+" "+p.Name]; ok && p.Revision == c.p.To && now != c.p.To {
 			out = append(out, "pod "+p.Name+" was on the new revision and is not any more")
 		}
 	}

@@ -16,6 +16,7 @@ type scope struct {
 	byTag      []unit   // follow only a tag: restart once it has moved (S-9)
 	stay       []unit   // serin cannot restart them: they keep their revision
 	managed    []managedMove
+	canaries   []canary // gateways that move by a second release
 }
 
 // nsMove is a namespace whose labels decide who injects it.
@@ -36,7 +37,28 @@ type unit struct {
 	pods int
 }
 
+// all are those that restart.
 func (s scope) all() []unit { return slices.Concat(s.byLabel, s.byTag) }
+
+// following are those that only a tag leads anywhere.
+func (s scope) following() []unit {
+	out := slices.Clone(s.byTag)
+	for _, c := range s.canaries {
+		if c.tag != "" {
+			out = append(out, c.unit)
+		}
+	}
+	return out
+}
+
+// moving are those, and the gateways that move by a second release.
+func (s scope) moving() []unit {
+	out := s.all()
+	for _, c := range s.canaries {
+		out = append(out, c.unit)
+	}
+	return out
+}
 
 func scopeOf(b *builder) scope {
 	sc := scope{}
@@ -126,6 +148,10 @@ func (b *builder) place(sc *scope, w mesh.Workload) {
 	}
 	i := b.s.InjectionOf(w)
 	ns, _ := b.s.Namespace(w.Namespace)
+	if c, ok := b.canaryOf(u, i, sc.pin); ok {
+		sc.canaries = append(sc.canaries, c)
+		return
+	}
 	switch {
 	case !b.concerned(i.Revision) || !restartable(w):
 		sc.stay = append(sc.stay, u)

@@ -62,6 +62,8 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop,funlen // a line for 
 		openPods(s, st.Workloads[0], st.Pods.To)
 	case ScaleGateway:
 		scaleGateway(s, st.Workloads[0], st.Pods.To)
+	case RenewGateway:
+		simulateRenew(s, *st.Release)
 	case MoveGateway:
 		simulateMoveGateway(s, st)
 	case ReturnGateway:

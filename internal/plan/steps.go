@@ -26,6 +26,9 @@ func (b *builder) write() {
 	for _, m := range b.scope.managed { // before anything that they follow
 		b.moveGateway(m)
 	}
+	for i := range b.scope.canaries {
+		b.addCanary(&b.scope.canaries[i])
+	}
 	for _, w := range b.waves() {
 		b.moveWave(w)
 	}
@@ -37,6 +40,9 @@ func (b *builder) write() {
 		b.restoreLabels(n)
 	}
 	b.returnGateways(false)
+	for _, c := range b.scope.canaries {
+		b.endCanary(c)
+	}
 	b.removals()
 	b.returnGateways(true)
 }
@@ -45,7 +51,7 @@ func (b *builder) write() {
 // its old revision there is not.
 func (b *builder) busy() bool {
 	_, installed := b.s.ControlPlane(b.to)
-	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.managed)+len(b.scope.all()) > 0 || !b.req.Keep
+	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.managed)+len(b.scope.moving()) > 0 || !b.req.Keep
 }
 
 // add numbers a step, fills what every question holds and appends it.
@@ -89,7 +95,7 @@ func (b *builder) pinDefault() {
 // of the tags: those are labelled as the workloads are (S-9).
 func (b *builder) asking(namespaces []string, tags ...string) gate.Question {
 	q := gate.Question{Namespaces: namespaces}
-	for _, u := range b.scope.byTag {
+	for _, u := range b.scope.following() {
 		if !slices.Contains(tags, u.tag) {
 			continue
 		}

@@ -72,6 +72,10 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 			removeChart(&out, *st.Release)
 		}
 	case RemoveChart:
+		if st.Behind != nil { // the run itself had made it
+			addBeside(&out, st, *st.Behind)
+			break
+		}
 		chartAsBefore(&out, *st.Release, before)
 	case Surge:
 		endSurge(&out, st)
@@ -83,6 +87,8 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		openPods(&out, st.Workloads[0], st.Pods.From)
 	case ScaleGateway:
 		scaleGateway(&out, st.Workloads[0], st.Pods.From)
+	case RenewGateway:
+		undoRenew(&out, *st.Release, before)
 	case MoveGateway:
 		undoMoveGateway(&out, st)
 	case ReturnGateway:

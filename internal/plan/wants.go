@@ -50,6 +50,8 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop,funlen // a li
 		return notIn(s, st, st.Pods.To)
 	case ScaleGateway:
 		return notOfSize(s, st, st.Pods.To)
+	case RenewGateway:
+		return chartNotAt(s, *st.Release)
 	case MoveGateway:
 		return slices.Concat(gatewayNotAt(s, st, st.After), podsNotAt(s, st, 0))
 	case ReturnGateway:
@@ -97,6 +99,9 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		return notIn(s, st, st.Pods.From)
 	case ScaleGateway:
 		return notOfSize(s, st, st.Pods.From)
+	case RenewGateway:
+		was, _ := before.Release(ownerOf(*st.Release))
+		return chartNotAt(s, was)
 	case MoveGateway:
 		back := st
 		back.To = st.From
@@ -331,7 +336,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, MoveGateway, ReturnGateway:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway:
 	}
 	return st.Target
 }

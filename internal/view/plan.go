@@ -133,6 +133,9 @@ func Step(s plan.Step) string { //nolint:cyclop,funlen // a line for each kind
 	case plan.InstallChart:
 		return "install chart"
 	case plan.RemoveChart:
+		if s.Behind != nil {
+			return "remove gateway"
+		}
 		return "uninstall chart"
 	case plan.RestoreRevision:
 		return "restore revision"
@@ -142,10 +145,10 @@ func Step(s plan.Step) string { //nolint:cyclop,funlen // a line for each kind
 		return "remove the rest"
 	case plan.AddGateway:
 		return "add gateway"
-	case plan.OpenGateway:
-		return "open gateway"
-	case plan.ScaleGateway:
-		return "scale gateway"
+	case plan.OpenGateway, plan.ScaleGateway:
+		return gatewayWay(s)
+	case plan.RenewGateway:
+		return "renew gateway"
 	case plan.MoveGateway:
 		return "move gateway"
 	case plan.ReturnGateway:
@@ -166,6 +169,20 @@ func byDetaching(s plan.Step) string {
 	}
 }
 
+// gatewayWay says which way a gateway goes.
+func gatewayWay(s plan.Step) string {
+	out := s.Pods != nil && s.Pods.To < s.Pods.From
+	switch {
+	case s.Kind == plan.OpenGateway && out:
+		return "close gateway"
+	case s.Kind == plan.OpenGateway:
+		return "open gateway"
+	case out:
+		return "drain gateway"
+	}
+	return "restore gateway"
+}
+
 // several names one, or how many.
 func several(one, more string, n int) string {
 	if n > 1 {
@@ -181,6 +198,12 @@ func target(s plan.Step) string {
 	}
 	if (s.Kind == plan.PinDefault || s.Kind == plan.SetTag) && s.To != "" && !strings.Contains(s.Target, "->") {
 		return s.Target + " -> " + s.To
+	}
+	if s.Kind == plan.RenewGateway {
+		return s.Target + " at " + s.Version
+	}
+	if s.Kind == plan.ScaleGateway && s.Pods != nil && s.Pods.To > 0 {
+		return s.Target + " " + strconv.Itoa(s.Pods.From) + " -> " + strconv.Itoa(s.Pods.To)
 	}
 	return s.Target
 }
@@ -342,7 +365,7 @@ func minutes(pl plan.Plan) int {
 		switch s.Kind {
 		case plan.InstallRevision, plan.RestoreRevision:
 			sum += 40 * time.Second
-		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.ReturnGateway:
+		case plan.UpgradeBase, plan.RemoveRevision, plan.InstallChart, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.ReturnGateway:
 			sum += 15 * time.Second
 		case plan.FirstPods, plan.Surge, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace

@@ -93,9 +93,11 @@ func edit(w world, args []string) int {
 		}
 	case args[0] == "argocd":
 		s = meshtest.ByGit(s, mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "istio"})
-	case args[0] == "helm-gateway": // as a release of the chart, with a second control plane to go to
+	case args[0] == "helm-gateway", args[0] == "released-gateway": // as a release of the chart; the first with a second control plane to go to
 		owner := mesh.Owner{Kind: mesh.OwnerHelm, Name: "istio-ingress/istio-ingress"}
-		s = meshtest.WithControlPlane(s, "1-29-1", "1.29.1")
+		if args[0] == "helm-gateway" {
+			s = meshtest.WithControlPlane(s, "1-29-1", "1.29.1")
+		}
 		s.Releases = append(s.Releases, mesh.Release{Namespace: "istio-ingress", Name: "istio-ingress", Chart: "gateway", Version: "1.27.0", Status: "deployed"})
 		for i := range s.Workloads {
 			if s.Workloads[i].Gateway() {

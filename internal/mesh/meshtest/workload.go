@@ -26,6 +26,20 @@ func (w *World) Gateway(ns, name string, opts ...Option) *World {
 	return w.Workload(mesh.KindDeployment, ns, name, slices.Insert(opts, 0, Option(gw))...)
 }
 
+// Released says that a release of the gateway chart holds the gateway and its Service.
+func Released(version string, values map[string]any) Option {
+	return func(w *World, wl *mesh.Workload) {
+		wl.Owner = mesh.Owner{Kind: mesh.OwnerHelm, Name: wl.Namespace + "/" + wl.Name}
+		wl.Proxy.Account = wl.Name
+		for i, svc := range w.s.Edge.Services {
+			if svc.Namespace == wl.Namespace && svc.Name == wl.Name {
+				w.s.Edge.Services[i].Owner = wl.Owner
+			}
+		}
+		w.s.Releases = append(w.s.Releases, mesh.Release{Namespace: wl.Namespace, Name: wl.Name, Chart: "gateway", Version: version, Status: "deployed", Values: values})
+	}
+}
+
 // edge adds the Service of a gateway, and a Gateway that it serves.
 func (w *World) edge(ns, name string) {
 	w.s.Edge.Services = append(w.s.Edge.Services, mesh.Service{
