@@ -126,3 +126,17 @@ func WithoutPolicy(manifest string, failing ...string) (string, error) {
 
 // KeptCRDs is the manifest that is left to uninstall.
 func KeptCRDs(manifest string) (string, error) { return keptCRDs(manifest) }
+
+// Applied says how the release's newest record was applied.
+func (s *Shelf) Applied(name string, onServer bool) { //nolint:revive // the two ways there are
+	l, err := s.releases.Last(name)
+	rel, ok := l.(*release.Release)
+	if err != nil || !ok {
+		return
+	}
+	rel.ApplyMethod = string(release.ApplyMethodClientSideApply)
+	if onServer {
+		rel.ApplyMethod = string(release.ApplyMethodServerSideApply)
+	}
+	_ = s.releases.Update(rel)
+}
