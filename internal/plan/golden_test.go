@@ -78,6 +78,7 @@ func scenarios() []scenario {
 				}
 			}),
 		},
+		{name: "gateway-canary", world: helmGateways(), req: canaries()},
 	}
 	return append(all, truthScenarios()...)
 }
