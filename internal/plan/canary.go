@@ -95,19 +95,27 @@ func (b *builder) canaryOf(u unit, i mesh.Injection, pin bool) (canary, bool) { 
 		return canary{}, false
 	}
 	g, ok := b.s.Gateway(u.w.Ref)
-	if !ok || g.Shape != mesh.ShapeHelm {
+	if !ok || g.Shape != mesh.ShapeHelm || len(g.Services) == 0 {
 		return canary{}, false
 	}
 	ns, _ := b.s.Namespace(u.w.Namespace)
 	c := canary{unit: u, g: g, move: m, moves: ns.Labelled() && b.leaves(i.Revision)}
-	if !ns.Labelled() && (i.Tag != "" || pin && i.Revision == mesh.DefaultRevision) {
-		c.tag = cmp.Or(i.Tag, mesh.DefaultTag)
+	if !ns.Labelled() {
+		c.tag = tagLed(i, pin)
 	}
 	name := g.Ref.Name + "-" + b.to
 	values := besideValues(u.w, name, b.to)
 	values["replicaCount"] = c.size()
 	c.held = mesh.Release{Namespace: g.Ref.Namespace, Name: name, Chart: "gateway", Version: b.req.To, Values: values}
 	return c, true
+}
+
+// tagLed is the tag that an injection goes by, or will once the default is pinned.
+func tagLed(i mesh.Injection, pin bool) string { //nolint:revive // whether it will be
+	if i.Tag == "" && pin && i.Revision == mesh.DefaultRevision {
+		return mesh.DefaultTag
+	}
+	return i.Tag
 }
 
 // stages are how many pods are in the Service after each stage: the last is all of them.

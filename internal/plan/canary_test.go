@@ -114,6 +114,31 @@ func TestCanary_wholeAndBack(t *testing.T) {
 	}
 }
 
+// S-54: a gateway that its values pin to the revision that is left would keep it:
+// renewed at rest, it names the new one, and the old one goes.
+func TestS54_aPinnedGatewayNamesTheNewRevision(t *testing.T) {
+	s := meshtest.New().Base("1.27.0", "").ControlPlane("1-27-0", "1.27.0").Namespace("shop", mesh.RevLabel, "1-27-0").Deployment("shop", "cart", meshtest.Service("cart")).
+		Namespace("edge").Gateway("edge", "pinned", meshtest.Labels(mesh.RevLabel, "1-27-0"), meshtest.Released("1.27.0", map[string]any{"revision": "1-27-0"})).Snapshot()
+	p := plan.Build(s, canaries())
+	c := promise{p, s}
+	states, broken := c.forward(p.Steps)
+	if broken = append(broken, c.back(states)...); len(broken) > 0 || len(p.Steps) == 0 {
+		t.Fatalf("%s\n%s", lines(broken), outline(p))
+	}
+	end := states[len(states)-1]
+	if r, _ := end.Release(mesh.Owner{Kind: mesh.OwnerHelm, Name: "edge/pinned"}); r.Values["revision"] != "1-29-1" || r.Version != "1.29.1" || p.Steps[len(p.Steps)-1].Kind != plan.RemoveRevision {
+		t.Errorf("%+v\n%s", r, outline(p))
+	}
+	for i := range s.Releases { // its label comes from elsewhere
+		if s.Releases[i].Name == "pinned" {
+			s.Releases[i].Values = nil
+		}
+	}
+	if p := plan.Build(s, canaries()); len(p.Steps) > 0 || !slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == "SRN1054" && f.Severity == plan.Mandatory }) {
+		t.Errorf("%s", outline(p))
+	}
+}
+
 // S-32: what scales the first one back waits until its namespace's label is back,
 // and the second one's pods stay in until then.
 func TestS32_undoWaitsForTheLabel(t *testing.T) {

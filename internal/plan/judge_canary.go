@@ -61,6 +61,8 @@ func (b *builder) judgeNoCanary(u unit) {
 		reason = fmt.Sprintf("it is a %s, and only a Deployment can be drained", u.w.Kind)
 	case g.Owner.Git():
 		reason = ownedBy(g.Owner) + ", which would take a second release away and scale the first back"
+	case len(g.Services) == 0:
+		reason = "no Service selects its pods: there is none for a second one to be behind"
 	case g.Shape == mesh.ShapeHelm:
 		reason = "where its labels lead is not for this upgrade to change"
 	}
@@ -79,9 +81,6 @@ func (b *builder) judgeCanary(c canary) {
 	_, released := b.s.Release(ownerOf(c.held))
 	if _, there := b.s.Workload(c.second()); there || released {
 		b.find(codeTaken, Mandatory, release, "it, or a Deployment of its name, is there", "serin gateway remove takes one that was added by hand away")
-	}
-	if len(c.g.Services) == 0 {
-		b.find(codeGatewayShape, Mandatory, object, "no Service selects its pods: there is none for a second one to be behind", "say of it method: in-place")
 	}
 	if n := len(slices.DeleteFunc(slices.Clone(b.s.Edge.Scalers), func(s mesh.Scaler) bool { return s.Target != c.g.Ref })); n > 1 { // S-30
 		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%d HorizontalPodAutoscalers size it: they would fight over it, and which is to rest is not for serin to guess", n), "leave one of them")

@@ -28,7 +28,7 @@ func (c promise) broken(s mesh.Snapshot) []string {
 		}
 	}
 	for _, w := range c.start.Workloads {
-		if !c.start.InjectionOf(w).None() && s.InjectionOf(w).None() {
+		if now, ok := s.Workload(w.Ref); ok && !c.start.InjectionOf(w).None() && s.InjectionOf(now).None() {
 			out = append(out, "workload "+w.String()+" had an injector and has none")
 		}
 	}

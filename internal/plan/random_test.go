@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -19,7 +20,7 @@ var (
 // overridable are the codes of findings that random meshes ignore, so that their
 // plans are walked and not only refused.
 var overridable = []string{
-	"SRN1003", "SRN1018", "SRN1021", "SRN1031", "SRN1050", "SRN1051", "SRN1052", "SRN1053", "SRN1054", "SRN1055", "SRN1056", "SRN1057", "SRN1060",
+	"SRN1003", "SRN1018", "SRN1021", "SRN1031", "SRN1050", "SRN1051", "SRN1052", "SRN1053", "SRN1054", "SRN1055", "SRN1056", "SRN1057", "SRN1060", "SRN1405",
 }
 
 // random makes a mesh and a request from a seed: one to three revisions, with or
@@ -50,6 +51,9 @@ func random(seed uint64) (mesh.Snapshot, plan.Request) {
 		req.Waves = []plan.Wave{{Percent: 1 + r.IntN(100), Approve: true}, {Namespaces: []string{"ns-0"}}}
 	case 1:
 		req.Waves = []plan.Wave{{Selector: map[string]string{"app": "app-0-0"}}, {Percent: 50}}
+	}
+	if r.IntN(3) == 0 {
+		req.Gateways = []plan.GatewayMove{{Workload: "*", Method: plan.Canary, End: pick(r, []plan.End{plan.EndOriginal, plan.EndOriginal, plan.EndCanary})}}
 	}
 	return w.Snapshot(), req
 }
@@ -141,6 +145,13 @@ func load(r *rand.Rand, w *meshtest.World, ns, name string, names []string) {
 		}
 	})}
 	if r.IntN(5) == 0 {
+		if r.IntN(2) == 0 {
+			values := map[string]any{}
+			if i := slices.Index(labels, mesh.RevLabel); i >= 0 {
+				values["revision"] = labels[i+1]
+			}
+			opts = append(opts, meshtest.Released("1.27.0", values))
+		}
 		w.Gateway(ns, name, opts...)
 		return
 	}
