@@ -89,7 +89,7 @@ func (r Request) moveOf(w mesh.Workload) GatewayMove {
 
 // canaryOf says whether a workload that is to move is a gateway that moves by a
 // second release, as far as its shape and its labels let it.
-func (b *builder) canaryOf(u unit, i mesh.Injection, pin bool) (canary, bool) { //nolint:revive // whether the default tag is made first
+func (b *builder) canaryOf(u unit, i mesh.Injection, pin bool) (canary, bool) {
 	m := b.req.moveOf(u.w)
 	if m.Method != Canary || !b.concerned(i.Revision) || !restartable(u.w) || u.w.Kind != mesh.KindDeployment {
 		return canary{}, false

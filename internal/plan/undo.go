@@ -47,7 +47,7 @@ func UndoOrder(p Plan, applied []int) []int {
 // SimulateUndo returns the mesh as it will be once the step has been taken back.
 // before is the mesh as it was when the run began. What cannot be taken back, or
 // needs not, stays.
-func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot { //nolint:cyclop // a line for each kind
+func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot { //nolint:cyclop,funlen // a line for each kind
 	out := s.Clone()
 	switch st.Kind {
 	case PinDefault:
