@@ -264,7 +264,7 @@ func TestManagedGateway_killedAtEachPart(t *testing.T) {
 			return e.exists(mesh.PrivateTag("default", "by-label of "+next))
 		}},
 		{"labelled", func(g *unstructured.Unstructured, _ *edges) bool { return label(g) == tag }},
-		{"rolling", func(_ *unstructured.Unstructured, e *edges) bool { return e.template() == next }},
+		{"rolling", func(_ *unstructured.Unstructured, e *edges) bool { return e.template(e.t.Context()) == next }},
 		{"let go", func(g *unstructured.Unstructured, e *edges) bool { return label(g) == tag && !e.claims(tag, old) }},
 		{"returned", func(g *unstructured.Unstructured, e *edges) bool { return label(g) == "prod" && frozen(g, e) }},
 	}, 0, "apply", file, "--approve")
@@ -279,9 +279,9 @@ func TestManagedGateway_killedAtEachPart(t *testing.T) {
 	}
 	e.dies([]part{
 		{"taken again", func(g *unstructured.Unstructured, _ *edges) bool { return label(g) == tag }},
-		{"rolling back", func(_ *unstructured.Unstructured, e *edges) bool { return e.template() == old }},
+		{"rolling back", func(_ *unstructured.Unstructured, e *edges) bool { return e.template(e.t.Context()) == old }},
 		{"label back", func(g *unstructured.Unstructured, e *edges) bool {
-			return label(g) == "prod" && e.template() == old && frozen(g, e)
+			return label(g) == "prod" && e.template(e.t.Context()) == old && frozen(g, e)
 		}},
 	}, 5, "rollback")
 	e.images("1.27.0")
@@ -347,9 +347,9 @@ func (e *edges) claims(tag, rev string) bool {
 }
 
 // template is the revision that by-label's Deployment is of.
-func (e *edges) template() string {
+func (e *edges) template(ctx context.Context) string {
 	e.t.Helper()
-	d, err := e.kube.AppsV1().Deployments("default").Get(e.t.Context(), "by-label-istio", metav1.GetOptions{})
+	d, err := e.kube.AppsV1().Deployments("default").Get(ctx, "by-label-istio", metav1.GetOptions{})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -374,8 +374,8 @@ func TestManagedGateway_losesWhereItsTagMovesByHand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(context.Context) (bool, error) {
-		return e.template() == "1-29-1" && e.loads["by-label"].Snapshot().Failed > 0, nil
+	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+		return e.template(ctx) == "1-29-1" && e.loads["by-label"].Snapshot().Failed > 0, nil
 	})
 	e.stop()
 	for _, g := range e.names {
