@@ -167,7 +167,7 @@ func (b *builder) judgeOperator(o Operation) {
 		b.find(codeTaken, Mandatory, "request", "an IstioOperator file says all that is installed: values of "+o.From+" would be mixed with it", "give one of the two: the file, or --from-revision")
 	}
 	if ns, _ := value(b.req.Operator, "spec.values.global.istioNamespace").(string); ns != "" && ns != b.s.IstioNamespace {
-		b.find(codeOtherSpace, Mandatory, "request", "its spec.values.global.istioNamespace is "+ns+", and the mesh is in "+b.s.IstioNamespace, "name it: --istio-namespace "+ns)
+		b.find(codeOtherMesh, Mandatory, "request", "its spec.values.global.istioNamespace is "+ns+", and the mesh is in "+b.s.IstioNamespace, "name it: --istio-namespace "+ns)
 	}
 	if tags, _ := value(b.req.Operator, "spec.values.revisionTags").([]any); len(tags) > 0 {
 		b.find(codeHelmTag, Mandatory, "request", "its spec.values.revisionTags would make tags that move at once", "set them by themselves: serin tag set TAG --revision "+b.to)

@@ -91,6 +91,7 @@ const (
 	codeManagedRolls  = "SRN1209" // managed Gateways that roll at once, losing requests (S-5)
 	codeBaseOlder     = "SRN1210" // the CRDs are of an older release than the control plane
 	codeTagFlags      = "SRN1211" // a flag that moving a tag in place cannot honour
+	codeOtherMesh     = "SRN1212" // an IstioOperator file for a mesh in another namespace
 )
 
 // operate plans a single operation.
