@@ -22,7 +22,7 @@ test-short: ## the tests that need no lab
 	cd lab && $(GO) test -short -shuffle=on ./...
 
 test-update: ## rewrite the golden files, to be reviewed as code
-	$(GO) test ./internal/plan ./internal/view ./internal/cli ./test/script -update
+	$(GO) test ./internal/fields ./internal/plan ./internal/view ./internal/cli ./test/script -update
 
 race: ## the packages that have goroutines under the race detector, where there is a C compiler
 	@if command -v "$${CC:-cc}" >/dev/null; then set -x; \

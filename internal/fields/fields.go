@@ -22,15 +22,18 @@ const (
 	Mesh     Scope = "mesh" // mesh config
 )
 
-// Field is a value that the release does not read.
+// Field is a value that the release does not read, or Kubernetes does not take.
 type Field struct {
-	Path    string // "pilot.replicaCont"
-	Nearest string // the path that may be meant, empty if nothing is near
+	Path       string // "pilot.replicaCont", "tolerations[1].efect"
+	Nearest    string // the path that may be meant, empty if nothing is near
+	Wrong      string // what is wrong with it if not its name: "is a list, and a map is read there"
+	Kubernetes bool   // it is handed on to Kubernetes, whose field it is not
 }
 
 // Unknown are the values that a release does not read, in the order of their
-// paths, and whether anything is known of that release. Below what users name
-// themselves, labels and environments and Kubernetes' own fields, nothing is judged.
+// paths, and whether anything is known of that release. What users name themselves,
+// labels and environments, may have any name; what a chart hands on to Kubernetes
+// must have those of Kubernetes' own types.
 func Unknown(s Scope, version string, values map[string]any) ([]Field, bool) {
 	known, ok := of(s, version)
 	if !ok {
@@ -58,9 +61,11 @@ func (w *walk) below(values map[string]any, known tree, path []string) {
 		case key == "pilot" && len(path) == 0 && w.scope == Istiod: // what stands there stands at the top as well
 			w.value(values[key], w.known, at)
 		case !there:
-			w.found = append(w.found, Field{strings.Join(at, "."), w.nearest(known, path, key)})
+			w.found = append(w.found, Field{Path: strings.Join(at, "."), Nearest: w.nearest(known, path, key)})
 		case len(inner) > 0:
 			w.value(values[key], inner, at)
+		default:
+			w.handed(values[key], formOf(w.scope, at), at)
 		}
 	}
 }
@@ -76,8 +81,8 @@ func (w *walk) value(v any, known tree, path []string) {
 	case map[string]any:
 		w.below(v, known, path)
 	case []any:
-		for _, e := range v {
-			w.value(e, known, path)
+		for i, e := range v {
+			w.value(e, known, indexed(path, i))
 		}
 	}
 }
@@ -101,14 +106,8 @@ func (w *walk) mesh(v any, path []string) {
 // nearest is the path that may be meant: a name like it at the same place, or the
 // very name at another one, where there is only one.
 func (w *walk) nearest(known tree, path []string, key string) string {
-	best, least := "", 1+max(1, len(key)/4)
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if d := distance(strings.ToLower(key), strings.ToLower(name)); d < least {
-			best, least = name, d
-		}
-	}
-	if best != "" {
-		return strings.Join(append(slices.Clone(path), best), ".")
+	if near := nearestOf(slices.Sorted(maps.Keys(known)), path, key); near != "" {
+		return near
 	}
 	var elsewhere []string
 	w.known.find(key, "", &elsewhere)
@@ -116,6 +115,20 @@ func (w *walk) nearest(known tree, path []string, key string) string {
 		return elsewhere[0]
 	}
 	return ""
+}
+
+// nearestOf is the path of the name that is like another, of those that may stand there.
+func nearestOf(names, path []string, key string) string {
+	best, least := "", 1+max(1, len(key)/4)
+	for _, name := range names {
+		if d := distance(strings.ToLower(key), strings.ToLower(name)); d < least {
+			best, least = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return strings.Join(append(slices.Clone(path), best), ".")
 }
 
 // distance is how many letters must be added, taken away or changed.

@@ -32,7 +32,7 @@ func TestUnknown_namesWhatNobodyReads(t *testing.T) {
 		"a gateway":                             {fields.Gateway, "1.29.1", "{service: {type: None, prts: []}, labels: {any: x}, autoscaling: {enabled: false}}", []string{"service.prts service.ports"}},
 		"a later release has it":                {fields.Gateway, "1.26.0", "{service: {clusterIP: x}}", []string{"service.clusterIP "}},
 		"between two that are known":            {fields.Gateway, "1.28.3", "{service: {clusterIP: x, nosuch: 1}}", []string{"service.nosuch "}},
-		"a list of maps":                        {fields.Mesh, "1.29.1", "{extensionProviders: [{name: a, zipkin: {service: x, prt: 1}}]}", []string{"extensionProviders.zipkin.prt extensionProviders.zipkin.port"}},
+		"a list of maps":                        {fields.Mesh, "1.29.1", "{extensionProviders: [{name: a, zipkin: {service: x, prt: 1}}]}", []string{"extensionProviders[0].zipkin.prt extensionProviders[0].zipkin.port"}},
 		"a list where a map is expected":        {fields.Istiod, "1.29.1", "{global: [1, {hub: x}]}", nil},
 		"text where a map is expected":          {fields.Istiod, "1.29.1", "{global: text, meshConfig: text, pilot: 3}", nil},
 		"the spelling of protocols, and JSON's": {fields.Mesh, "1.29.1", "{accessLogFile: x, access_log_file: x}", nil},

@@ -9,8 +9,9 @@ import (
 
 // known refuses values and mesh config that the release does not have, all at
 // once, and says whether it could not be told. istioctl refuses such values, too;
-// such mesh config it writes down for an istiod that does not read it. What a
-// chart of the user's own reads goes below spec.unvalidatedValues.
+// such mesh config it writes down for an istiod that does not read it, and such
+// fields of Kubernetes it hands on. What a chart of the user's own reads, and what
+// a newer Kubernetes has, goes below spec.unvalidatedValues.
 func known(user map[string]any, version string) (bool, error) {
 	var errs []error
 	unchecked := false
@@ -26,10 +27,17 @@ func known(user map[string]any, version string) (bool, error) {
 		unchecked = unchecked || !told && version != ""
 		for _, f := range unknown {
 			hint := "what a chart of your own reads goes below spec.unvalidatedValues"
+			why := "Istio " + version + " has no such field"
+			switch {
+			case f.Wrong != "":
+				why = "it " + f.Wrong
+			case f.Kubernetes:
+				why = "Kubernetes, to which Istio " + version + " hands it on, has no such field"
+			}
 			if f.Nearest != "" {
 				hint = "did you mean " + part.path + "." + f.Nearest + "? Otherwise, " + hint
 			}
-			errs = append(errs, fmt.Errorf("%s.%s: Istio %s has no such field\n  remedy: %s", part.path, f.Path, version, hint))
+			errs = append(errs, fmt.Errorf("%s.%s: %s\n  remedy: %s", part.path, f.Path, why, hint))
 		}
 	}
 	return unchecked, errors.Join(errs...)

@@ -104,6 +104,8 @@ func TestRead_refusesByName(t *testing.T) {
 		{"an unknown field", "hubb: x", "hubb"},
 		{"a field in another case", "Hub: x", "Hub"},
 		{"a value that the release does not have", "values: {pilot: {replicaCont: 3}}", "did you mean spec.values.pilot.replicaCount?"},
+		{"a field that Kubernetes does not have", "values: {pilot: {affinity: {nodeAffinityy: {}}}}", "spec.values.pilot.affinity.nodeAffinityy: Kubernetes, to which Istio 1.29.1 hands it on, has no such field\n  remedy: did you mean spec.values.pilot.affinity.nodeAffinity?"},
+		{"a list where Kubernetes has a map", "values: {pilot: {env: [{name: A}]}}", "spec.values.pilot.env: it is a list"},
 		{"mesh config that nobody reads", "meshConfig: {accessLogFil: x}", "spec.meshConfig.accessLogFil: Istio"},
 		{"the same among values", "values: {meshConfig: {defaultConfig: {nosuch: 1}}}", "spec.values.meshConfig.defaultConfig.nosuch"},
 		{"a deep one", "components: {pilot: {k8s: {env: [{nam: x}]}}}", "nam"},

@@ -53,15 +53,30 @@ func (b *builder) judgeKnown(object string, scope fields.Scope, values map[strin
 		b.find(codeUnknownValue, Info, object, "its values are not checked: serin does not have the list of those that "+b.req.To+" reads", "")
 	}
 	for _, f := range unknown {
-		remedy := "take it out."
+		sev, why, remedy := sev, "is not read by "+string(scope)+" "+b.req.To, "take it out."
+		switch {
+		case f.Wrong != "":
+			why, remedy = f.Wrong, "write it as the chart's own values do."
+		case f.Kubernetes && b.newerThanKnown():
+			sev, why = Warning, "is not known to serin, whose list is that of Kubernetes "+fields.Kubernetes()+", and this one is newer"
+		case f.Kubernetes:
+			why = "is no field of Kubernetes', to which " + string(scope) + " " + b.req.To + " hands it on"
+		}
 		if f.Nearest != "" {
 			remedy = "did you mean " + f.Nearest + "?"
 		}
 		if sev == Overridable {
 			remedy += " If a chart of your own reads it: --ignore-check " + codeUnknownValue
 		}
-		b.find(codeUnknownValue, sev, object, "its value "+f.Path+" is not read by "+string(scope)+" "+b.req.To, remedy)
+		b.find(codeUnknownValue, sev, object, "its value "+f.Path+" "+why, remedy)
 	}
+}
+
+// newerThanKnown says whether the cluster may have fields that are in no list of ours.
+func (b *builder) newerThanKnown() bool {
+	have, err := skew.Parse(b.s.KubernetesVersion)
+	known, wrong := skew.Parse(fields.Kubernetes())
+	return err == nil && wrong == nil && (have.Major() > known.Major() || have.Minor() > known.Minor())
 }
 
 // addresses are the values that may hold the address of one istiod.

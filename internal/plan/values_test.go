@@ -56,3 +56,27 @@ func TestValues_ofAReleaseThatWasNotRead(t *testing.T) {
 		}
 	}
 }
+
+// What a chart hands on to Kubernetes must be a field of Kubernetes'. A cluster that
+// is newer than serin's list may have it: there it is a warning.
+func TestValues_thatKubernetesDoesNotHave(t *testing.T) {
+	wrong := map[string]any{"affinity": map[string]any{"nodeAffinityy": map[string]any{}}, "env": []any{}}
+	for version, wants := range map[string]struct {
+		severity plan.Severity
+		reason   string
+	}{
+		"v1.34.0":      {plan.Overridable, "its value affinity.nodeAffinityy is no field of Kubernetes', to which istiod 1.29.1 hands it on"},
+		"v1.37.9-eks1": {plan.Overridable, "its value affinity.nodeAffinityy is no field of Kubernetes', to which istiod 1.29.1 hands it on"},
+		"v1.38.0":      {plan.Warning, "its value affinity.nodeAffinityy is not known to serin, whose list is that of Kubernetes 1.37, and this one is newer"},
+		"v2.0.0":       {plan.Warning, "its value affinity.nodeAffinityy is not known to serin, whose list is that of Kubernetes 1.37, and this one is newer"},
+	} {
+		s := meshtest.Bookinfo("1.27.0").Snapshot()
+		s.KubernetesVersion = version
+		fs := unread(plan.Build(s, ask(func(r *plan.Request) { r.Values = wrong })))
+		for _, w := range []plan.Finding{{Severity: wants.severity, Reason: wants.reason}, {Severity: plan.Overridable, Reason: "its value env is a list, and a map is read there"}} {
+			if !slices.ContainsFunc(fs, func(f plan.Finding) bool { return f.Severity == w.Severity && f.Reason == w.Reason }) || len(fs) != 2 {
+				t.Errorf("%s: %+v, want %s %s", version, fs, w.Severity, w.Reason)
+			}
+		}
+	}
+}
