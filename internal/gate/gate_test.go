@@ -248,6 +248,21 @@ func TestJudge(t *testing.T) {
 		{"S47 no probe", gate.Requests, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Requests = nil }, gate.Unknown, "no probe"},
 
 		{"S54 pods do", gate.NothingRefers, nil, gate.Shut, "3 still rely on old: namespace default, pod default/shop-0"},
+		{"S54 what is being deleted is waited for", gate.NothingRefers, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			p := *pod(t, ev, cart)
+			p.Name, p.Revision, p.Leaving = "cart-9", "gone", true
+			ev.Snapshot.Pods = append(ev.Snapshot.Pods, p)
+			q.Old = "gone"
+		}, gate.Unknown, "waiting until 1 pod on gone that is being deleted has gone: default/cart-9"},
+		{"S54 not beside one that stays", gate.NothingRefers, func(t *testing.T, q *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			leaves, stays := *pod(t, ev, cart), *pod(t, ev, cart)
+			leaves.Name, leaves.Revision, leaves.Leaving = "cart-8", "gone", true
+			stays.Name, stays.Revision = "cart-9", "gone"
+			ev.Snapshot.Pods = append(ev.Snapshot.Pods, leaves, stays)
+			q.Old = "gone"
+		}, gate.Shut, "1 still rely on gone: pod default/cart-9"},
 		{"S54 nothing", gate.NothingRefers, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Old = "gone" }, gate.Open, "gone"},
 		{"a mesh is left", gate.NothingLeft, nil, gate.Shut, "revision new"},
 		{"S53 CRDs may stay", gate.NothingLeft, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {

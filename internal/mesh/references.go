@@ -45,6 +45,11 @@ func (s Snapshot) References(revision string) []Object {
 	return out
 }
 
+// Leaving says whether an object is a pod that is being deleted: it goes by itself.
+func (s Snapshot) Leaving(o Object) bool {
+	return o.Kind == "Pod" && slices.ContainsFunc(s.Pods, func(p Pod) bool { return p.Leaving && p.Namespace == o.Namespace && p.Name == o.Name })
+}
+
 // GatewayRevision says which revision deploys a managed Gateway: by its own
 // label, else its namespace's, else the default (R§9.3).
 func (s Snapshot) GatewayRevision(g Object) string {

@@ -6,16 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrEdited says that a plan is not as serin wrote it.
 var ErrEdited = errors.New("the plan was changed after serin wrote it")
 
 // Digest is a checksum of the request, the steps and the findings: of everything
-// in the plan but the digest itself and the counts, which follow every change of
-// replicas and are no part of what is done (S-14).
+// in the plan but the digest itself, the counts, which follow every change of
+// replicas and are no part of what is done (S-14), and which pods are going already:
+// that has changed before anybody has read it.
 func Digest(p Plan) (string, error) {
 	p.Digest, p.Counts = "", Counts{}
+	p.Findings = slices.DeleteFunc(slices.Clone(p.Findings), func(f Finding) bool { return f.Code == codeLeaving })
 	b, err := json.Marshal(p)
 	if err != nil {
 		return "", fmt.Errorf("encoding the plan: %w", err)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/serin-mesh/serin/internal/gate"
@@ -62,8 +63,17 @@ func (b *builder) uninstallRevision(rev string) {
 // judgeRemoval lists all that stands in the way of removing a control plane.
 func (b *builder) judgeRemoval(c mesh.ControlPlane) {
 	b.judgeOwner(c)
+	var leaving []mesh.Object
 	for _, ref := range b.s.References(c.Revision) {
+		if b.s.Leaving(ref) {
+			leaving = append(leaving, ref)
+			continue
+		}
 		b.find(codeReferenced, Mandatory, objectName(ref), ref.Note, b.remedyFor(ref, c.Revision))
+	}
+	if len(leaving) > 0 {
+		b.find(codeLeaving, Info, "revision "+c.Revision, fmt.Sprintf("%s on it, being deleted (%s): it is removed once they have gone, for which it waits %s at most", mesh.Count(len(leaving), "pod"), listed(leaving), b.req.Waits()),
+			"")
 	}
 }
 
@@ -120,9 +130,6 @@ func (b *builder) remedyFor(o mesh.Object, rev string) string {
 		}
 		return "serin move " + o.Name + " --to REVISION"
 	case "Pod":
-		if b.leaving(o) {
-			return "wait until it has gone"
-		}
 		return "serin restart -n " + o.Namespace + ", once its labels lead elsewhere"
 	case "HelmRelease", "ValidatingWebhookConfiguration":
 		if last && b.isBase(o) {
@@ -133,11 +140,6 @@ func (b *builder) remedyFor(o mesh.Object, rev string) string {
 		return "label it with another revision or tag"
 	}
 	return "it must not name " + rev + " any more"
-}
-
-// leaving says whether the pod is being deleted.
-func (b *builder) leaving(o mesh.Object) bool {
-	return slices.ContainsFunc(b.s.Pods, func(p mesh.Pod) bool { return p.Leaving && p.Namespace == o.Namespace && p.Name == o.Name })
 }
 
 // isBase says whether the object belongs to the base chart's release, or is it.

@@ -90,6 +90,7 @@ const (
 	codeNotPlanned    = "SRN1208" // an operation that this serin does not know
 	codeManagedRolls  = "SRN1209" // managed Gateways that roll at once, losing requests (S-5)
 	codeBaseOlder     = "SRN1210" // the CRDs are of an older release than the control plane
+	codeLeaving       = "SRN1073" // pods of a revision that is to go are going already
 	codeTagFlags      = "SRN1211" // a flag that moving a tag in place cannot honour
 	codeOtherMesh     = "SRN1212" // an IstioOperator file for a mesh in another namespace
 )

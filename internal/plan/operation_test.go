@@ -409,22 +409,39 @@ func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 	}
 }
 
-// What is leaving needs no restart: it goes by itself.
-func TestUninstall_remediesFitThePod(t *testing.T) {
+// A pod that is being deleted goes by itself: it is waited for, and is neither in the
+// way of an uninstall nor a part of what a person agrees to. Any other is in the way
+// (S-54).
+func TestUninstall_waitsForPodsThatGo(t *testing.T) {
 	s := canary().Snapshot()
-	s.Pods[0].Leaving = true
-	seen := 0
-	for _, f := range plan.Build(s, op(plan.Operation{Verb: plan.Uninstall, Revision: "default"})).Findings {
-		if !strings.HasPrefix(f.Object, "pod ") {
-			continue
-		}
-		seen++
-		leaving := f.Object == "pod "+s.Pods[0].Namespace+"/"+s.Pods[0].Name
-		if waits := f.Remedy == "wait until it has gone"; waits != leaving {
-			t.Errorf("%s, leaving %v: %s", f.Object, leaving, f.Remedy)
-		}
+	about := func(p plan.Plan, code string) []plan.Finding {
+		return slices.DeleteFunc(slices.Clone(p.Findings), func(f plan.Finding) bool { return f.Code != code })
 	}
-	if seen != len(s.Pods) {
-		t.Errorf("%d of %d pods stand in the way", seen, len(s.Pods))
+	uninstall := op(plan.Operation{Verb: plan.Uninstall, Revision: "1-29-1"})
+	none := plan.Build(s, uninstall)
+	if len(none.Steps) != 1 || len(about(none, "SRN1073")) != 0 {
+		t.Fatalf("%+v", none)
+	}
+	for i, name := range []string{"old-0", "old-1"} {
+		p := s.Pods[i]
+		p.Name, p.Revision, p.Leaving = name, "1-29-1", true
+		s.Pods = append(s.Pods, p)
+	}
+	waits := plan.Build(s, uninstall)
+	fs := about(waits, "SRN1073")
+	if len(waits.Steps) != 1 || len(fs) != 1 || fs[0].Severity != plan.Info || fs[0].Object != "revision 1-29-1" ||
+		fs[0].Reason != "2 pods on it, being deleted (pod default/old-0, pod default/old-1): it is removed once they have gone, for which it waits 10m0s at most" {
+		t.Errorf("%d steps, %+v", len(waits.Steps), waits.Findings)
+	}
+	if waits.Digest != none.Digest {
+		t.Error("a pod that goes while somebody reads the plan makes it another plan")
+	}
+	if err := plan.Verify(waits); err != nil {
+		t.Error(err)
+	}
+	s.Pods[len(s.Pods)-1].Leaving = false
+	stays := plan.Build(s, uninstall)
+	if len(stays.Steps) != 0 || len(about(stays, "SRN1204")) != 1 || about(stays, "SRN1204")[0].Object != "pod default/old-1" || len(about(stays, "SRN1073")) != 1 {
+		t.Errorf("%d steps, %+v", len(stays.Steps), stays.Findings)
 	}
 }

@@ -51,6 +51,7 @@ import (
 //	source      the objects of the namespace that is rehearsed
 //	stuck       the copied Deployment that does not start
 //	answer      what copies answer where the originals say 200 OK
+//	leaving     a revision on which a pod is being deleted, and for how many seconds it still is
 //	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
@@ -230,8 +231,8 @@ func (w world) workload(_ context.Context, _ cli.Target, ref mesh.Ref) (mesh.Wor
 	return out, out.Ref == ref, nil
 }
 
-func (w world) createNamespaces(ctx context.Context, _ cli.Target, names []string) error {
-	s, err := w.Survey(ctx)
+func (w world) createNamespaces(_ context.Context, _ cli.Target, names []string) error {
+	s, err := w.stored()
 	if err != nil {
 		return err
 	}
@@ -251,23 +252,46 @@ func (w world) Observe(ctx context.Context) (mesh.Snapshot, error) {
 
 // Survey is what only a closer look sees too.
 func (w world) Survey(context.Context) (mesh.Snapshot, error) {
-	var s mesh.Snapshot
 	if text := w.read("forbidden"); text != "" {
-		return s, forbidden(text)
+		return mesh.Snapshot{}, forbidden(text)
 	}
+	s, err := w.stored()
+	s.Pods = append(s.Pods, w.leaving()...)
+	return s, err
+}
+
+// stored is the mesh without what goes by itself.
+func (w world) stored() (mesh.Snapshot, error) {
+	var s mesh.Snapshot
 	err := yaml.Unmarshal([]byte(w.read("snapshot.yaml")), &s)
 	return s, err
 }
 
+// leaving is the pod that a script says is being deleted, until it has gone.
+func (w world) leaving() []mesh.Pod {
+	rev, seconds, ok := strings.Cut(w.read("leaving"), " ")
+	if !ok {
+		return nil
+	}
+	if w.read("leaving-since") == "" {
+		w.write("leaving-since", strconv.Itoa(len(w.read("clock"))))
+	}
+	since, _ := strconv.Atoi(w.read("leaving-since"))
+	if lasts, _ := strconv.Atoi(seconds); len(w.read("clock"))-since >= lasts {
+		return nil
+	}
+	return []mesh.Pod{{Namespace: "default", Name: "late-0", Revision: rev, Version: "1.27.0", Leaving: true}}
+}
+
 // Apply does what the simulation says, as the cluster would.
-func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snapshot) error {
+func (w world) Apply(_ context.Context, st plan.Step, _ plan.Plan, _ mesh.Snapshot) error {
 	if st.ByGit() {
 		return fmt.Errorf("step %d is Git's, and was applied", st.Number)
 	}
 	if w.read("fail") == string(st.Kind) {
 		return fmt.Errorf("doing step %d: the API server said no", st.Number)
 	}
-	s, err := w.Survey(ctx)
+	s, err := w.stored()
 	if err != nil {
 		return err
 	}
@@ -283,8 +307,8 @@ func (w world) Apply(ctx context.Context, st plan.Step, _ plan.Plan, _ mesh.Snap
 }
 
 // Revert is Apply's inverse.
-func (w world) Revert(ctx context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
-	s, err := w.Survey(ctx)
+func (w world) Revert(_ context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
+	s, err := w.stored()
 	if err != nil {
 		return err
 	}
