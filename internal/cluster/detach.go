@@ -75,13 +75,21 @@ type detaching struct {
 	turns    *turns       // of the step's workloads
 }
 
-// run replaces the workload's pods that are on another revision. Its template is
+// run replaces the workload's pods that are on another revision.
+func (d *detaching) run(ctx context.Context) error {
+	if d.ref.Kind != mesh.KindDeployment {
+		return d.retire(ctx)
+	}
+	return d.detach(ctx)
+}
+
+// detach replaces a Deployment's pods that are on another revision. Its template is
 // never touched. What was begun before, by whomever, is ended first.
 //
 // Order, of each pod: the label and the mark in one patch, so that its ReplicaSet
 // makes another; that one available; the dead man's switch; the proxies know the
 // new endpoint; the old one is unready, and out of every list; then it goes.
-func (d *detaching) run(ctx context.Context) error {
+func (d *detaching) detach(ctx context.Context) error {
 	done := d.turns.take(d.ref.Namespace, d.budget)
 	defer done()
 	if err := d.endOrphans(ctx); err != nil {

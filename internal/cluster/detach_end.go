@@ -17,11 +17,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/serin-mesh/serin/internal/clock"
+	"github.com/serin-mesh/serin/internal/mesh"
 )
 
-// spread waits until the Deployment's own pods are ready in every endpoint list, and
-// for as long as proxies need to learn of it.
-func (d *detaching) spread(ctx context.Context) error {
+// spread waits until the workload's own pods, those that leave aside, are ready in
+// every endpoint list, and for as long as proxies need to learn of it.
+func (d *detaching) spread(ctx context.Context, leaving ...types.UID) error {
 	r, err := d.rolledOut(ctx, d.ref)
 	if err != nil || !r.there {
 		return err
@@ -31,6 +32,9 @@ func (d *detaching) spread(ctx context.Context) error {
 		return err
 	}
 	for _, p := range own {
+		if slices.Contains(leaving, p.UID) {
+			continue
+		}
 		if err := d.listedAs(ctx, p, true); err != nil {
 			return err
 		}
@@ -253,18 +257,19 @@ func (d *detaching) unready(ctx context.Context, p *corev1.Pod, dry ...string) e
 // tried says why the API server would not let a pod be detached: each write that it
 // takes is tried dry (S-43). Empty is that it would.
 func (d *detaching) tried(ctx context.Context, p *corev1.Pod) (string, error) {
-	patch, err := d.letGoPatch(p)
-	if err != nil {
-		return "", err
-	}
 	opts := patching()
 	opts.DryRun = []string{metav1.DryRunAll}
-	for _, try := range []struct {
+	type write struct {
 		what string
 		do   func() error
-	}{
+	}
+	writes := []write{
 		{"its label may not be taken off", func() error {
-			_, err := d.Kube.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, opts)
+			patch, err := d.letGoPatch(p)
+			if err != nil {
+				return err
+			}
+			_, err = d.Kube.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, opts)
 			return err //nolint:wrapcheck // it is told apart below
 		}},
 		{"its status may not be patched", func() error { return d.unready(ctx, p, metav1.DryRunAll) }},
@@ -273,7 +278,11 @@ func (d *detaching) tried(ctx context.Context, p *corev1.Pod) (string, error) {
 			_, err := d.Kube.DiscoveryV1().EndpointSlices(p.Namespace).List(ctx, metav1.ListOptions{Limit: 1})
 			return err //nolint:wrapcheck // it is told apart below
 		}},
-	} {
+	}
+	if d.ref.Kind != mesh.KindDeployment {
+		writes = writes[1:] // its pods keep their labels
+	}
+	for _, try := range writes {
 		if err := try.do(); refusedByServer(err) {
 			return try.what + ": " + err.Error(), nil
 		} else if err != nil && !apierrors.IsTooManyRequests(err) && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {

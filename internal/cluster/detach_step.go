@@ -38,7 +38,7 @@ func (w *Writer) detachable(ctx context.Context, st plan.Step, p plan.Plan, rev 
 		if !ok {
 			continue // gone, or without a proxy by now: the restart finds out
 		}
-		d := &detaching{Writer: w, ref: ref, rev: rev, plan: p.Digest, step: st.Number, services: wl.Services, budget: wl.Budget, turns: turns}
+		d := &detaching{Writer: w, ref: ref, rev: rev, plan: p.Digest, step: st.Number, services: wl.Listed(), budget: wl.Budget, turns: turns}
 		why, err := d.fenced(ctx, s, wl)
 		switch {
 		case err != nil:
@@ -73,14 +73,27 @@ func (w *Writer) surveyed(ctx context.Context) (mesh.Snapshot, error) {
 // fenced says why the workload's pods cannot be detached now. What was begun before
 // is ended, whatever has come between.
 func (d *detaching) fenced(ctx context.Context, s mesh.Snapshot, w mesh.Workload) (string, error) {
+	if d.ref.Kind != mesh.KindDeployment {
+		w.Settled = true // a pod that is not there yet may be one of ours: run waits for it
+		return d.mayGo(ctx, s.Retirable(w))
+	}
 	orphans, err := d.orphans(ctx)
 	if err != nil || len(orphans) > 0 {
 		return "", err
 	}
-	if why := s.Detachable(w); why != "" {
-		return why, nil
+	return d.mayGo(ctx, s.Detachable(w))
+}
+
+// mayGo adds to the fences what the API server would refuse of the first pod to go.
+func (d *detaching) mayGo(ctx context.Context, shut string) (string, error) {
+	if shut != "" {
+		return shut, nil
 	}
-	r, err := d.rolledOut(ctx, d.ref)
+	settled := d.rolledOut
+	if d.ref.Kind != mesh.KindDeployment {
+		settled = func(ctx context.Context, _ mesh.Ref) (rollout, error) { return d.now(ctx) }
+	}
+	r, err := settled(ctx, d.ref)
 	if err != nil || !r.there {
 		return "", err
 	}

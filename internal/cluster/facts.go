@@ -179,7 +179,7 @@ func exposing(services []service, template map[string]string) []mesh.Exposure {
 	var out []mesh.Exposure
 	for _, s := range services {
 		if s.exposure != "" && labels.SelectorFromSet(s.selector).Matches(labels.Set(template)) {
-			out = append(out, mesh.Exposure{Service: s.namespace + "/" + s.name, How: s.exposure})
+			out = append(out, mesh.Exposure{Service: s.namespace + "/" + s.name, How: s.exposure, Headless: s.headless})
 		}
 	}
 	slices.SortFunc(out, func(a, b mesh.Exposure) int { return cmp.Compare(a.Service, b.Service) })

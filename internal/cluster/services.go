@@ -16,6 +16,7 @@ type service struct {
 	namespace, name string
 	selector        map[string]string
 	exposure        string // how it reaches more than the mesh, if it does
+	headless        bool   // and that is all there is to it
 	full            mesh.Service
 }
 
@@ -25,7 +26,7 @@ func (r *Reader) services(ctx context.Context, f *facts) error {
 		for i := range l.Items {
 			s := &l.Items[i]
 			if len(s.Spec.Selector) > 0 {
-				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector, exposureOf(s), serviceFacts(s)})
+				f.services[s.Namespace] = append(f.services[s.Namespace], service{s.Namespace, s.Name, s.Spec.Selector, exposureOf(s), onlyHeadless(s), serviceFacts(s)})
 			}
 			f.annotated.note("service "+s.Namespace+"/"+s.Name, s.Annotations)
 			if s.Namespace != r.namespace {

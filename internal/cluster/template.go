@@ -118,3 +118,10 @@ func exposureOf(s *corev1.Service) string {
 	}
 	return ""
 }
+
+// onlyHeadless says whether the Service has no address, and nothing else by which
+// clients from elsewhere reach its pods.
+func onlyHeadless(s *corev1.Service) bool {
+	local := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
+	return s.Spec.ClusterIP == corev1.ClusterIPNone && (s.Spec.Type == "" || s.Spec.Type == corev1.ServiceTypeClusterIP) && len(s.Spec.ExternalIPs) == 0 && !local
+}

@@ -31,6 +31,8 @@ type Template struct {
 type Exposure struct {
 	Service string `json:"service"` // namespace/name
 	How     string `json:"how"`     // "is of type LoadBalancer", as findings say it
+
+	Headless bool `json:"headless,omitempty"` // it has no address of its own, and nothing else stands in the way
 }
 
 // Selectors is what else looks at pods' labels, or takes pods for its own.

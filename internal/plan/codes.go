@@ -63,6 +63,7 @@ const (
 	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)
 	codeRolledOut     = "SRN1066" // a workload whose pods cannot be detached (S-35 to S-43)
+	codeRetired       = "SRN1067" // a workload whose pods leave their endpoints one by one (S-39, S-42)
 
 	codeProgrammed      = "SRN1402" // a Gateway that nobody, or two revisions, would program (R§4)
 	codeRenderedGateway = "SRN1403" // a gateway whose image is in its template (S-33)

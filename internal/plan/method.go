@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
@@ -14,7 +16,14 @@ func (r Request) Detaches() bool { return r.Restarts == Auto || r.Restarts == De
 // detaches says whether the workload's pods are replaced by detaching them. A pod
 // more is beside the old ones already where one was asked for.
 func (b *builder) detaches(w mesh.Workload) bool {
-	return b.req.Detaches() && !b.surge && b.s.Detachable(w) == ""
+	return b.req.Detaches() && !b.surge && (b.s.Detachable(w) == "" || b.retires(w))
+}
+
+// retires says whether the workload's pods leave their endpoints one by one, and
+// then go: it serves with one fewer meanwhile, which nobody has asked for who wants
+// nothing but detaching.
+func (b *builder) retires(w mesh.Workload) bool {
+	return b.req.Restarts == Auto && !b.surge && b.s.Retirable(w) == ""
 }
 
 // detaching are those of the step's workloads that go by detaching.
@@ -37,12 +46,24 @@ func (b *builder) judgeMethod(w mesh.Workload) {
 	if !b.req.Detaches() || b.surge {
 		return
 	}
-	why := b.s.Detachable(w)
+	why := b.whyRolledOut(w)
 	switch {
 	case why == "":
+	case b.retires(w):
+		b.find(codeRetired, Info, "workload "+w.String(), fmt.Sprintf("its pods leave their endpoints first, then go and are made again, one by one: %d of %d serve meanwhile", w.Replicas-1, w.Replicas), "")
 	case b.req.Restarts == Detach:
 		b.find(codeRolledOut, Mandatory, "workload "+w.String(), "its pods cannot be detached: "+why, "ask for auto: it is rolled out then, and the others are detached")
 	default:
 		b.find(codeRolledOut, Info, "workload "+w.String(), "it is rolled out, and its pods are not detached: "+why, "")
 	}
+}
+
+// whyRolledOut is the reason that fits the kind: what has controllers that make its
+// pods again where they were is asked whether these may leave first.
+func (b *builder) whyRolledOut(w mesh.Workload) string {
+	why := b.s.Detachable(w)
+	if b.req.Restarts == Auto && (w.Kind == mesh.KindStatefulSet || w.Kind == mesh.KindDaemonSet) && !b.retires(w) {
+		return b.s.Retirable(w)
+	}
+	return why
 }

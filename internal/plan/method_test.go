@@ -93,3 +93,43 @@ func TestBuild_methodsDoNotChangeTheEnd(t *testing.T) {
 		t.Error("two methods, one digest")
 	}
 }
+
+// S-39, S-42: under auto a StatefulSet's and a DaemonSet's pods leave their endpoints
+// one by one, and it is said how many serve meanwhile; one pod alone is rolled out,
+// and that is an outage. Who wants nothing but detaching is not given this instead.
+func TestBuild_retiring(t *testing.T) {
+	s := meshtest.Bookinfo("1.27.0").Workload(mesh.KindStatefulSet, "default", "db").Workload(mesh.KindStatefulSet, "default", "one").Workload(mesh.KindDaemonSet, "default", "agent").Looked().Snapshot()
+	for i, w := range s.Workloads {
+		if w.Name == "db" || w.Name == "agent" || w.Name == "one" {
+			s.Workloads[i].Replicas, s.Workloads[i].Services, s.Workloads[i].Strategy = 3, []string{"default/" + w.Name}, "RollingUpdate"
+			s.Workloads[i].MaxSurge, s.Workloads[i].MaxUnavailable, s.Workloads[i].Settled = 0, 1, true
+		}
+		if w.Name == "one" {
+			s.Workloads[i].Replicas = 1
+		}
+	}
+	r := by(plan.Auto)
+	r.IgnoreChecks = []string{"SRN1050"}
+	p := plan.Build(s, r)
+	if got := codesOf(p, "SRN1067"); !slices.Equal(got, []string{string(plan.Info) + " workload daemonset default/agent", string(plan.Info) + " workload statefulset default/db"}) {
+		t.Errorf("got %v", got)
+	}
+	for _, f := range p.Findings {
+		if f.Object == "workload statefulset default/one" && f.Code == "SRN1066" && !strings.Contains(f.Reason, "it has one pod: whichever way that goes, nobody serves") {
+			t.Errorf("got %q", f.Reason)
+		}
+		if f.Code == "SRN1067" && !strings.Contains(f.Reason, "2 of 3 serve meanwhile") {
+			t.Errorf("got %q", f.Reason)
+		}
+	}
+	got := detachedIn(p)
+	if !slices.Contains(got, "db") || !slices.Contains(got, "agent") || slices.Contains(got, "one") {
+		t.Errorf("got %v", got)
+	}
+	if got := codesOf(p, "SRN1050"); !slices.Contains(got, string(plan.Warning)+" workload statefulset default/one") {
+		t.Errorf("S-42: the outage is not said: %v", got)
+	}
+	if got := codesOf(plan.Build(s, by(plan.Detach)), "SRN1066"); !slices.Contains(got, string(plan.Mandatory)+" workload statefulset default/db") {
+		t.Errorf("got %v", got)
+	}
+}

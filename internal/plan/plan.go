@@ -79,7 +79,7 @@ type Step struct {
 	Last      *string            `json:"last,omitempty"`      // MoveGateway: its label istio.io/rev at the end of the plan, which its new pods carry already
 	Before    map[string]*string `json:"before,omitempty"`    // labels that change, as they are; null is absent. Of a Gateway the controller's version besides
 	After     map[string]*string `json:"after,omitempty"`     // and as they will be
-	Detach    []mesh.Ref         `json:"detach,omitempty"`    // FirstPods, Restart: those whose pods are replaced by detaching them; the others are rolled out
+	Detach    []mesh.Ref         `json:"detach,omitempty"`    // FirstPods, Restart: those whose pods are replaced out of their endpoints: a Deployment's are detached, others' retire one by one; the rest is rolled out
 	Pace      int                `json:"pace,omitempty"`      // FirstPods, Restart: workloads at once
 	Why       string             `json:"why,omitempty"`
 	Needs     []gate.Name        `json:"needs,omitempty"`

@@ -88,20 +88,32 @@ func steps(p *printer, ss []plan.Step) {
 
 // methods says which workloads are not rolled out.
 func methods(p *printer, ss []plan.Step) {
-	var refs []string
+	var detached, retired []string
 	for _, s := range ss {
 		for _, ref := range s.Detach {
-			if name := ref.String(); !slices.Contains(refs, name) {
-				refs = append(refs, name)
+			names := &detached
+			if ref.Kind != mesh.KindDeployment {
+				names = &retired
+			}
+			if name := ref.String(); !slices.Contains(*names, name) {
+				*names = append(*names, name)
 			}
 		}
 	}
-	if len(refs) == 0 {
-		return
-	}
-	p.f("\n")
-	for _, l := range wrap("Detached, each old pod serving until another has its place, no template changed: "+strings.Join(refs, ", "), width) {
-		p.f("%s\n", l)
+	for _, m := range []struct {
+		what  string
+		names []string
+	}{
+		{"Detached, each old pod serving until another has its place, no template changed: ", detached},
+		{"Retired, one pod after the other, each out of its endpoints before it goes, one fewer serving meanwhile, no template changed: ", retired},
+	} {
+		if len(m.names) == 0 {
+			continue
+		}
+		p.f("\n")
+		for _, l := range wrap(m.what+strings.Join(m.names, ", "), width) {
+			p.f("%s\n", l)
+		}
 	}
 }
 
@@ -159,14 +171,23 @@ func Step(s plan.Step) string { //nolint:cyclop,funlen // a line for each kind
 
 // byDetaching says how many of the step's workloads are not rolled out.
 func byDetaching(s plan.Step) string {
-	switch n := len(s.Detach); {
-	case n == 0:
-		return ""
-	case n == len(s.Workloads):
-		return ", detached"
-	default:
-		return fmt.Sprintf(", %d of them detached", n)
+	retired := 0
+	for _, ref := range s.Detach {
+		if ref.Kind != mesh.KindDeployment {
+			retired++
+		}
 	}
+	return part(len(s.Detach)-retired, len(s.Workloads), "detached") + part(retired, len(s.Workloads), "retired")
+}
+
+func part(n, all int, what string) string {
+	switch n {
+	case 0:
+		return ""
+	case all:
+		return ", " + what
+	}
+	return fmt.Sprintf(", %d of them %s", n, what)
 }
 
 // gatewayWay says which way a gateway goes.

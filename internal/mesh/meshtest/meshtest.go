@@ -170,6 +170,22 @@ func (w *World) Change(f func(*mesh.Snapshot)) *World {
 	return w
 }
 
+// Looked is the world after somebody has seen what selects its pods, which is
+// nothing; its workloads lose nothing when they are rolled out.
+func (w *World) Looked() *World {
+	if w.s.Survey == nil {
+		w.s.Survey = &mesh.Survey{}
+		for _, c := range w.s.ControlPlanes {
+			w.s.Survey.Services = append(w.s.Survey.Services, c.Namespace+"/"+c.Name)
+		}
+	}
+	w.s.Survey.Selectors = &mesh.Selectors{}
+	for i := range w.s.Workloads {
+		w.s.Workloads[i].Template.Probed, w.s.Workloads[i].Template.Drains = true, true
+	}
+	return w
+}
+
 // Snapshot is the mesh, its lists sorted, its pods injected as its injectors are now.
 func (w *World) Snapshot() mesh.Snapshot {
 	s := w.s.Clone()
