@@ -55,8 +55,8 @@ func workload(ctx context.Context, t cli.Target, ref mesh.Ref) (mesh.Workload, b
 	return r.Workload(ctx, ref)
 }
 
-// gatherer collects evidence of the plan's steps; prober is nil where none is wanted.
-func gatherer(t cli.Target, p plan.Plan, prober *evidence.Prober) (*evidence.Gatherer, error) {
+// gatherer collects evidence of the plan's steps; probers is nil where none is wanted.
+func gatherer(t cli.Target, p plan.Plan, probers *evidence.Probers) (*evidence.Gatherer, error) {
 	cfg, err := t.REST()
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func gatherer(t cli.Target, p plan.Plan, prober *evidence.Prober) (*evidence.Gat
 		return nil, err
 	}
 	return evidence.New(evidence.Config{
-		REST: cfg, Client: client, Reader: r, IstioNamespace: t.IstioNamespace, Prober: prober, Now: clock.Now,
+		REST: cfg, Client: client, Reader: r, IstioNamespace: t.IstioNamespace, Probers: probers, Now: clock.Now,
 		Prover: asker, Moves: evidence.Moves{To: p.To, From: p.From, Workloads: p.Moved()},
 	}), nil
 }
@@ -150,28 +150,25 @@ func rehearsals(t cli.Target) (cli.Rehearsals, func(), error) {
 	return rehearsal{r, g}, g.Close, nil
 }
 
-// probed is what collects evidence, and the prober, nil if the plan has none.
-func probed(t cli.Target, p plan.Plan) (*evidence.Gatherer, *evidence.Prober, error) {
-	var prober *evidence.Prober
-	if p.Request.Probe != nil {
-		prober = evidence.NewProber(*p.Request.Probe, clock.Now)
-	}
-	g, err := gatherer(t, p, prober)
-	return g, prober, err
+// probed is what collects evidence, and the probers, nil if the plan has none.
+func probed(t cli.Target, p plan.Plan) (*evidence.Gatherer, *evidence.Probers, error) {
+	probers := evidence.NewProbers(p.Request.Sends(), clock.Now)
+	g, err := gatherer(t, p, probers)
+	return g, probers, err
 }
 
 // collected collects evidence for a command that drives nothing.
 func collected(ctx context.Context, t cli.Target, p plan.Plan) (drive.Gatherer, func(), error) {
-	g, prober, err := probed(t, p)
+	g, probers, err := probed(t, p)
 	if err != nil {
 		return nil, nil, err
 	}
-	return g, sync.OnceFunc(probing(ctx, prober, g)), nil
+	return g, sync.OnceFunc(probing(ctx, probers, g)), nil
 }
 
-// drivers starts the prober, if the plan has one, and what carries out deeds.
+// drivers starts the probers, if the plan has any, and what carries out deeds.
 func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error) {
-	g, prober, err := probed(t, p)
+	g, probers, err := probed(t, p)
 	if err != nil {
 		return cli.Drivers{}, err
 	}
@@ -187,18 +184,18 @@ func drivers(ctx context.Context, t cli.Target, p plan.Plan) (cli.Drivers, error
 	if err != nil {
 		return cli.Drivers{}, err
 	}
-	end := probing(ctx, prober, g)
+	end := probing(ctx, probers, g)
 	d := cli.Drivers{Writer: w, Gatherer: g, Watcher: watcher, Close: sync.OnceFunc(func() { watcher.Close(); end() })}
-	if prober != nil {
-		d.Requests = prober.Ended
+	if probers != nil {
+		d.Requests = probers.Ended
 	}
 	return d, nil
 }
 
-// probing sends requests until the function it returns is called. That the
+// probing sends requests until the function it returns is called. That a
 // probe cannot be sent at all is seen by the gate that waits for its answers.
-func probing(ctx context.Context, prober *evidence.Prober, g *evidence.Gatherer) func() {
-	if prober == nil {
+func probing(ctx context.Context, probers *evidence.Probers, g *evidence.Gatherer) func() {
+	if probers == nil {
 		return g.Close
 	}
 	// Not bound to ctx: after ctrl-C the current deed goes on, and is watched.
@@ -206,7 +203,7 @@ func probing(ctx context.Context, prober *evidence.Prober, g *evidence.Gatherer)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = prober.Run(ctx)
+		_ = probers.Run(ctx)
 	}()
 	return func() {
 		stop()

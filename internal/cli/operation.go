@@ -65,7 +65,7 @@ func (f *operationFlags) request(o plan.Operation) (plan.Request, error) {
 		APIVersion: plan.APIVersion, Kind: requestKind, Operation: &o, IgnoreChecks: f.ignore,
 		Soak: plan.Duration(f.soak), Patience: plan.Duration(f.patience), Pace: f.pace, MinServed: f.minServed, Restarts: plan.Method(f.restarts),
 	}
-	if f.probe != (plan.Probe{}) {
+	if named(f.probe) {
 		p := f.probe
 		r.Probe = &p
 	}

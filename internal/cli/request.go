@@ -166,10 +166,13 @@ func (f *requestFlags) over(r *plan.Request, said *pflag.FlagSet) {
 	set(said, "probe-host", &p.Host, f.probe.Host)
 	set(said, "probe-rate", &p.Rate, f.probe.Rate)
 	set(said, "probe-fresh", &p.Fresh, f.probe.Fresh)
-	if r.Probe != nil || p != (plan.Probe{}) {
+	if r.Probe != nil || named(p) {
 		r.Probe = &p
 	}
 }
+
+// named says whether flags, or a file, say anything of a probe.
+func named(p plan.Probe) bool { return p.URL != "" || p.Host != "" || p.Rate != 0 || p.Fresh }
 
 func set[T any](said *pflag.FlagSet, name string, field *T, value T) {
 	if said.Changed(name) {

@@ -37,6 +37,12 @@ type teller interface{ Told() []string }
 // marker is a Gatherer that wants to know when a step begins.
 type marker interface{ Mark(step int) }
 
+// knower is a Gatherer that is told when a step began that another process began.
+type knower interface{ Since(step int, at time.Time) }
+
+// comparer is a Gatherer that needs to have seen some time before a step.
+type comparer interface{ Cold() string }
+
 const (
 	interval = time.Second      // between two looks at the gates
 	glance   = 30 * time.Second // of a change that no watch has told of
@@ -277,6 +283,7 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 		}
 		return run.Event{Kind: run.Judged, At: l.p.Now(), Verdicts: []gate.Verdict{r.Arrived(now)}}, nil
 	}
+	l.began(r)
 	ev, err := l.p.Gatherer.Gather(ctx, st.Question, gates)
 	if err != nil {
 		return run.Event{}, fmt.Errorf("gathering evidence for step %d: %w", st.Number, err)
@@ -286,7 +293,29 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	for _, g := range gates {
 		e.Verdicts = append(e.Verdicts, gate.Judge(g, st.Question, ev))
 	}
+	e.Verdicts = append(e.Verdicts, l.compared(r)...)
 	return e, nil
+}
+
+// began tells the gatherer when the step that is proven began.
+func (l *loop) began(r run.Run) {
+	if k, ok := l.p.Gatherer.(knower); ok && r.Phase == run.Proving {
+		k.Since(r.Plan.Steps[r.At].Number, r.Steps[r.At].Started)
+	}
+}
+
+// compared lets a step wait until there is something to compare it with: one that
+// could not be compared with anything would prove nothing (S-47).
+func (l *loop) compared(r run.Run) []gate.Verdict {
+	c, ok := l.p.Gatherer.(comparer)
+	if !ok || r.Phase != run.Waiting || !slices.Contains(r.Plan.Steps[r.At].Proof, gate.Requests) {
+		return nil
+	}
+	why := c.Cold()
+	if why == "" {
+		return nil
+	}
+	return []gate.Verdict{{Gate: gate.Requests, State: gate.Unknown, Reason: why}}
 }
 
 // outside judges what asks neither the mesh nor anybody in it, while the hours are

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -35,6 +36,9 @@ type world struct {
 	points  int
 	deeds   []string
 	marks   []int
+	show    func(run.Run) // each new state
+	since   []string      // what the gatherer was told of when steps began
+	cold    func() string // what is missing to compare a step with
 	saves   int
 	wishes  func(r run.Run) run.Wish
 	deed    func(st plan.Step) error                      // before a deed
@@ -152,12 +156,23 @@ func (w *world) do(ctx context.Context, what string, st plan.Step, f func()) err
 
 func (w *world) Mark(step int) { w.marks = append(w.marks, step) }
 
+func (w *world) Since(step int, at time.Time) {
+	w.since = append(w.since, fmt.Sprintf("%d %s", step, at.Format(time.TimeOnly)))
+}
+
+func (w *world) Cold() string {
+	if w.cold == nil {
+		return ""
+	}
+	return w.cold()
+}
+
 func (w *world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
 	s, err := w.Observe(ctx)
 	if err != nil {
 		return gate.Evidence{}, err
 	}
-	ev := gate.Evidence{At: w.now, Snapshot: s, Foresight: &gate.Foresight{}, Served: map[string]int{}, Requests: &gate.Comparison{Before: gate.Window{Sent: 50}, Now: gate.Window{Sent: 50}}}
+	ev := gate.Evidence{At: w.now, Snapshot: s, Foresight: &gate.Foresight{}, Served: map[string]int{}, Requests: []gate.Comparison{{Before: gate.Window{Sent: 50}, Now: gate.Window{Sent: 50}}}}
 	for _, n := range q.Namespaces {
 		i := s.InjectionOf(mesh.Workload{Ref: mesh.Ref{Namespace: n}})
 		for _, wl := range s.Workloads {
@@ -177,7 +192,7 @@ func (w *world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) 
 		ev.Served[p.Namespace+"/"+p.Name] = 10
 	}
 	if r := w.kept(); w.shut == gate.Requests && r.Phase == run.Proving && q.Step == w.shutAt {
-		ev.Requests.Now.Failed, ev.Requests.Now.Example = 7, "503"
+		ev.Requests[0].Now.Failed, ev.Requests[0].Now.Example = 17, "503"
 	}
 	for _, g := range gates {
 		if g == gate.Proxies && w.shut == g && q.Step == w.shutAt {
@@ -238,7 +253,10 @@ func (w *world) life(ctx context.Context) (r run.Run, err error) { //nolint:nona
 		Now: func() time.Time { return w.now }, Wait: w.wait, Requests: w.requests, Hooks: w.hooks,
 	}
 	shown := 0
-	return drive.Loop(ctx, ports, w.kept(), func(run.Run) {
+	return drive.Loop(ctx, ports, w.kept(), func(r run.Run) {
+		if w.show != nil {
+			w.show(r)
+		}
 		if shown++; shown > 20000 {
 			w.t.Fatal("it goes round and round")
 		}

@@ -31,13 +31,13 @@ type Reader interface {
 }
 
 // Config is what a Gatherer needs. Forwarder may be nil: then it is made from REST.
-// Prober may be nil: then the requests gate is Unknown.
+// Probers may be nil: then the requests gate is Unknown.
 type Config struct {
 	REST           *rest.Config
 	Client         kubernetes.Interface
 	Reader         Reader
 	IstioNamespace string
-	Prober         *Prober
+	Probers        *Probers
 	Now            func() time.Time
 	Forwarder      Forwarder
 	Prover         Prover // may be nil: then the prove gate is Unknown
@@ -50,7 +50,7 @@ type Gatherer struct {
 	client    kubernetes.Interface
 	reader    Reader
 	namespace string
-	prober    *Prober
+	probers   *Probers
 	now       func() time.Time
 	forwarder Forwarder
 	istiods   *http.Client // one kept connection an istiod
@@ -63,6 +63,7 @@ type Gatherer struct {
 	step   int
 	told   bool // Mark named the step, it was not inferred
 	marked time.Time
+	done   time.Time // since when the step is proven; zero before
 }
 
 // New returns a Gatherer.
@@ -75,7 +76,7 @@ func New(c Config) *Gatherer {
 		client:    c.Client,
 		reader:    c.Reader,
 		namespace: c.IstioNamespace,
-		prober:    c.Prober,
+		probers:   c.Probers,
 		now:       c.Now,
 		forwarder: forwarder,
 		istiods:   clientOver(forwarder, connections{each: 1}),
@@ -98,20 +99,46 @@ func (g *Gatherer) Close() {
 func (g *Gatherer) Mark(step int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.done = time.Time{}
 	if g.step == step && g.told {
 		return
 	}
 	g.step, g.told, g.marked = step, true, g.now()
 }
 
-// begun returns when the step began: when Mark said so, else when it was first asked about.
-func (g *Gatherer) begun(step int) time.Time {
+// Since says when a step began that another process began: what was sent since
+// then is not from before it. Of a step that was marked here it is known better.
+func (g *Gatherer) Since(step int, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.step != step || g.marked.IsZero() {
-		g.step, g.told, g.marked = step, false, g.now()
+	if g.step == step && g.told || at.IsZero() {
+		return
 	}
-	return g.marked
+	g.step, g.told, g.marked, g.done = step, true, at, time.Time{}
+}
+
+// Cold says what is missing for a step to be compared with the time before it, empty
+// if nothing is.
+func (g *Gatherer) Cold() string {
+	if g.probers == nil {
+		return ""
+	}
+	return g.probers.cold()
+}
+
+// begun returns when the step began: when Mark said so, else when it was first asked
+// about; and since when it is proven, which is when it was first asked about.
+func (g *Gatherer) begun(step int) (time.Time, time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	if g.step != step || g.marked.IsZero() {
+		g.step, g.told, g.marked, g.done = step, false, now, time.Time{}
+	}
+	if g.done.IsZero() {
+		g.done = now
+	}
+	return g.marked, g.done
 }
 
 // part is some of the evidence, and the gates that have to do without theirs.
@@ -128,7 +155,7 @@ type part struct {
 // Gather collects what the named gates need, at the same time where it can. The
 // error means that the mesh could not be observed at all, or that ctx ended.
 func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
-	mark := g.begun(q.Step)
+	mark, done := g.begun(q.Step)
 	ev := gate.Evidence{At: g.now(), Missing: map[gate.Name]string{}}
 	var parts [5]part
 	group, within := errgroup.WithContext(ctx)
@@ -176,7 +203,7 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 		p.addTo(&ev)
 	}
 	if slices.Contains(gates, gate.Requests) {
-		g.compare(&ev, mark)
+		g.compare(&ev, mark, done)
 	}
 	return ev, nil
 }
@@ -213,15 +240,15 @@ func (g *Gatherer) proxyPart(ctx context.Context) part {
 }
 
 // compare comes last, so that the requests counted are the newest there are.
-func (g *Gatherer) compare(ev *gate.Evidence, mark time.Time) {
-	switch {
-	case g.prober == nil:
+func (g *Gatherer) compare(ev *gate.Evidence, mark, done time.Time) {
+	if g.probers == nil {
 		ev.Missing[gate.Requests] = "no probe is configured: name a URL that serin may send requests to"
-	case !g.prober.Running():
-		// Counts that no longer grow would look like a calm mesh.
-		ev.Missing[gate.Requests] = "the prober is not running"
-	default:
-		c := g.prober.Compare(mark)
-		ev.Requests = &c
+		return
 	}
+	// Counts that no longer grow would look like a calm mesh.
+	if idle := g.probers.idle(); idle != "" {
+		ev.Missing[gate.Requests] = idle
+		return
+	}
+	ev.Requests = g.probers.compare(mark, done)
 }

@@ -218,8 +218,8 @@ func TestMetricsThatCannotBeTrusted(t *testing.T) {
 func TestRequestsAreComparedFromTheMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-		prober := evidence.NewProber(plan.Probe{URL: "http://mesh.example/", Rate: 1}, now, evidence.WithDial(p.dial))
-		g := evidence.New(evidence.Config{Prober: prober, Now: now, Forwarder: newNetwork()})
+		prober := evidence.NewProbers([]plan.Probe{{URL: "http://mesh.example/", Rate: 1}}, now, evidence.WithDial(p.dial))
+		g := evidence.New(evidence.Config{Probers: prober, Now: now, Forwarder: newNetwork()})
 		gather := func(step int) gate.Evidence {
 			ev, err := g.Gather(t.Context(), gate.Question{Step: step}, []gate.Name{gate.Requests})
 			if err != nil {
@@ -237,7 +237,7 @@ func TestRequestsAreComparedFromTheMark(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			c := gather(step).Requests
-			if c == nil || c.Before.Sent != before || c.Now.Sent != since {
+			if len(c) != 1 || c[0].Before.Sent != before || c[0].Now.Sent != since {
 				t.Errorf("step %d: got %+v, want %d before and %d since", step, c, before, since)
 			}
 		}
@@ -255,6 +255,11 @@ func TestRequestsAreComparedFromTheMark(t *testing.T) {
 		wait(200 * time.Second)
 		g.Mark(3)
 		counts(3, 120, 1) // no more than two minutes before
+		if g.Cold() != "" {
+			t.Errorf("after minutes: %s", g.Cold())
+		}
+		g.Since(3, now().Add(-time.Minute)) // known better here
+		counts(3, 120, 1)
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -78,10 +78,10 @@ func (r *reader) Observe(context.Context) (mesh.Snapshot, error) {
 // world is a mesh for a Gatherer to look at.
 type world struct {
 	*network
-	reader *reader
-	client *fake.Clientset
-	prober *evidence.Prober
-	at     time.Time
+	reader  *reader
+	client  *fake.Clientset
+	probers *evidence.Probers
+	at      time.Time
 }
 
 func newWorld(objects ...runtime.Object) *world {
@@ -93,7 +93,7 @@ func (w *world) gatherer() *evidence.Gatherer {
 		Client:         w.client,
 		Reader:         w.reader,
 		IstioNamespace: "istio-system",
-		Prober:         w.prober,
+		Probers:        w.probers,
 		Now:            func() time.Time { return w.at },
 		Forwarder:      w.network,
 	})

@@ -1,14 +1,10 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,8 +15,11 @@ import (
 const (
 	defaultRate    = 20
 	requestTimeout = 5 * time.Second
-	// baseline is how long before a step its requests are compared with.
+	// baseline is how long before a step its requests are compared with, at least.
 	baseline = 2 * time.Minute
+	// lately is how long the newest requests are looked at for how fast they are, at
+	// least: what is slow for so long is not only pods that have just started.
+	lately = 15 * time.Second
 	// lag is how far behind its schedule the prober may be and still catch up.
 	// After more, a suspended laptop say, it does not send hours of requests at once.
 	lag = time.Second
@@ -33,7 +32,8 @@ type Prober struct {
 	probe   plan.Probe
 	now     func() time.Time
 	timeout time.Duration
-	client  *http.Client
+	dial    dialer
+	asks    asker
 
 	mu      sync.Mutex
 	running bool
@@ -57,11 +57,7 @@ func WithTimeout(d time.Duration) Option { return func(p *Prober) { p.timeout = 
 
 // WithDial makes connections in another way, for addresses that this machine cannot reach itself.
 func WithDial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
-	return func(p *Prober) {
-		if t, ok := p.client.Transport.(*http.Transport); ok {
-			t.DialContext = dial
-		}
-	}
+	return func(p *Prober) { p.dial = dial }
 }
 
 // NewProber returns a Prober that sends nothing until Run.
@@ -69,57 +65,26 @@ func NewProber(probe plan.Probe, now func() time.Time, options ...Option) *Probe
 	if probe.Rate <= 0 {
 		probe.Rate = defaultRate
 	}
-	p := &Prober{probe: probe, now: now, timeout: requestTimeout, client: probeClient(probe)}
+	p := &Prober{probe: probe, now: now, timeout: cmp.Or(time.Duration(probe.Timeout), requestTimeout), dial: (&net.Dialer{}).DialContext}
 	for _, o := range options {
 		o(p)
 	}
 	return p
 }
 
-// probeClient speaks HTTP/1.1, directly: an HTTP/2 client and a proxy retry on
-// their own. A redirect is an answer, not a reason to ask someone else.
-func probeClient(probe plan.Probe) *http.Client {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	t := &http.Transport{
-		DisableKeepAlives:   probe.Fresh,
-		MaxIdleConnsPerHost: max(100, probe.Rate),
-		IdleConnTimeout:     30 * time.Second,
-		Protocols:           protocols,
-		DisableCompression:  true,
-	}
-	if probe.Host != "" {
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: hostname(probe.Host)}
-	}
-	return &http.Client{
-		Transport:     t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		return name
-	}
-	return host
-}
-
 // Run sends requests until ctx ends, waits for those under way, and returns nil.
 // An error means that the probe cannot be sent at all. Counts begin anew.
 func (p *Prober) Run(ctx context.Context) error {
-	u, err := url.Parse(p.probe.URL)
-	if err != nil {
-		return fmt.Errorf("reading the probe's URL: %w", err)
-	}
-	if u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return fmt.Errorf("reading the probe's URL: want http://address/path, got %q", p.probe.URL)
+	var err error
+	if p.asks, err = newAsker(p.probe, p.dial); err != nil {
+		return fmt.Errorf("preparing probe %s: %w", p.probe.Name, err)
 	}
 	interval := time.Second / time.Duration(p.probe.Rate)
 	ticker := time.NewTicker(max(interval, time.Millisecond))
 	defer ticker.Stop()
 	next := p.begin().Add(interval)
 	defer p.end()
-	defer p.client.CloseIdleConnections()
+	defer p.asks.close()
 	var underWay sync.WaitGroup
 	defer underWay.Wait()
 	for {
@@ -162,8 +127,8 @@ func (p *Prober) count() {
 func (p *Prober) send(ctx context.Context, sent time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	err := p.request(ctx)
-	took := p.now().Sub(sent)
+	idle, err := p.asks.ask(ctx)
+	took := p.now().Sub(sent) - idle
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -172,40 +137,6 @@ func (p *Prober) send(ctx context.Context, sent time.Time) {
 	}
 	p.tally.good(sent, took)
 }
-
-// request sends one request. An answer counts when it is whole and neither an
-// error of the server nor of the client: 404 is what a gateway without its routes says.
-func (p *Prober) request(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.probe.URL, onlyOnce{})
-	if err != nil {
-		return err
-	}
-	req.Host = p.probe.Host
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	start, err := io.ReadAll(io.LimitReader(resp.Body, 120))
-	if err == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
-	}
-	if err != nil {
-		return fmt.Errorf("status %s, reading the body: %w", resp.Status, err)
-	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("status %s: %s", resp.Status, strings.Join(strings.Fields(string(start)), " "))
-	}
-	return nil
-}
-
-// onlyOnce is an empty body that cannot be read again. With it net/http sends what
-// it sends without a body, but does not retry by itself when a kept connection
-// breaks: it would, and hide exactly the losses the prober is there to count.
-type onlyOnce struct{}
-
-// Read returns io.EOF.
-func (onlyOnce) Read([]byte) (int, error) { return 0, io.EOF }
 
 // Running says whether requests are being sent.
 func (p *Prober) Running() bool {
@@ -243,13 +174,54 @@ func (p *Prober) Window(from, to time.Time) gate.Window {
 
 // Compare sets the requests since mark against those of the two minutes before.
 // The second that mark falls into counts as since: a step is rather blamed for
-// what came just before it than excused.
-func (p *Prober) Compare(mark time.Time) gate.Comparison {
+// what came just before it than excused. How fast they are is told by the newest of
+// those that were sent once the deed was done.
+func (p *Prober) Compare(mark, done time.Time) gate.Comparison {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.tally.index(mark)
-	return gate.Comparison{
-		Before: p.tally.window(at-int(baseline/time.Second), at),
+	at, now := p.tally.index(mark), p.now()
+	last := max(lately, 2*p.lasting(cmp.Or(p.probe.Samples, minSamples)))
+	c := gate.Comparison{
+		Name:   p.probe.Title(),
+		Before: p.tally.window(at-p.past(), at),
 		Now:    p.tally.window(at, len(p.tally.seconds)),
+		Long:   now.Sub(done) >= 2*last, // the time in which pods start is not in it any more
+		Limits: p.probe.Limits(),
 	}
+	from := now.Add(-last)
+	if from.Before(done) {
+		from = done
+	}
+	c.Lately = p.tally.window(max(at, p.tally.index(from)), len(p.tally.seconds))
+	return c
+}
+
+// minSamples is how few requests say nothing, where the probe does not say it.
+const minSamples = 20
+
+// lasting is how long it takes to send so many.
+func (p *Prober) lasting(requests int) time.Duration {
+	return time.Duration(requests) * time.Second / time.Duration(p.probe.Rate)
+}
+
+// past is how many seconds before a step it is compared with: enough for what has
+// to be known of them.
+func (p *Prober) past() int {
+	return int(max(baseline, 2*p.lasting(p.probe.Limits().Warm())) / time.Second)
+}
+
+// Cold says what is missing for a step to be compared with the time before it, empty
+// if nothing is.
+func (p *Prober) Cold() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running {
+		return "probe " + p.probe.Title() + " is not running"
+	}
+	now := p.tally.index(p.now())
+	n, need := p.tally.window(now-p.past(), now+1).Sent, p.probe.Limits().Warm()
+	if n >= need {
+		return ""
+	}
+	return fmt.Sprintf("probe %s has sent %d requests to compare a step with, %d are needed", p.probe.Title(), n, need)
 }

@@ -282,10 +282,18 @@ func TestCompareSetsTheStepAgainstTheTwoMinutesBefore(t *testing.T) {
 		})
 		prober := run(t, plan.Probe{Rate: 10}, p, 260*time.Second-time.Millisecond)
 		// The mark is within a second, which then counts as the step's.
-		got := prober.Compare(begun.Add(200*time.Second + 500*time.Millisecond))
+		got := prober.Compare(begun.Add(200*time.Second+500*time.Millisecond), begun.Add(200*time.Second+700*time.Millisecond))
 		example := got.Now.Example
 		got.Now.Example = ""
+		for _, w := range []*gate.Window{&got.Before, &got.Now, &got.Lately} {
+			if n := len(w.Latencies); n != 1 || w.Latencies[0].N != w.Sent-w.Failed || w.Latencies[0].UpTo != w.P50 {
+				t.Errorf("latencies %+v of %+v", w.Latencies, w)
+			}
+			w.Latencies = nil
+		}
 		want := gate.Comparison{
+			Name: "http://mesh.example/productpage", Long: true,
+			Lately: gate.Window{Sent: 150, P50: 102400 * time.Microsecond, P99: 102400 * time.Microsecond},
 			Before: gate.Window{Sent: 1200, P50: 10400 * time.Microsecond, P99: 10400 * time.Microsecond},
 			Now:    gate.Window{Sent: 600, Failed: 30, P50: 102400 * time.Microsecond, P99: 102400 * time.Microsecond},
 		}
@@ -336,17 +344,17 @@ func TestP99IsNotP50(t *testing.T) {
 	})
 }
 
-func TestAfterHalfADayCountsStayAndLatenciesGo(t *testing.T) {
+func TestAfterThreeHoursCountsStayAndLatenciesGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := now()
 		p := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			wait(time.Millisecond)
-			if now().Sub(begun) > 12*time.Hour {
+			if now().Sub(begun) > 3*time.Hour {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
-		prober := run(t, plan.Probe{Rate: 1}, p, 12*time.Hour+20*time.Minute+500*time.Millisecond)
-		if got := prober.Totals(); got.Sent != 44400 || got.Failed != 1201 {
+		prober := run(t, plan.Probe{Rate: 1}, p, 3*time.Hour+20*time.Minute+500*time.Millisecond)
+		if got := prober.Totals(); got.Sent != 12000 || got.Failed != 1201 {
 			t.Errorf("got %+v", got)
 		}
 		first := prober.Window(begun, begun.Add(9*time.Second))
@@ -354,10 +362,10 @@ func TestAfterHalfADayCountsStayAndLatenciesGo(t *testing.T) {
 			t.Errorf("the first ten seconds: %s", diff)
 		}
 		// Of 1201 failures the last thousand are kept in words.
-		if w := prober.Window(begun.Add(12*time.Hour), begun.Add(12*time.Hour+time.Minute)); w.Failed != 61 || w.Example != "" {
+		if w := prober.Window(begun.Add(3*time.Hour), begun.Add(3*time.Hour+time.Minute)); w.Failed != 61 || w.Example != "" {
 			t.Errorf("got %+v", w)
 		}
-		if w := prober.Window(begun.Add(12*time.Hour), now()); w.Failed != 1201 || w.Example == "" {
+		if w := prober.Window(begun.Add(3*time.Hour), now()); w.Failed != 1201 || w.Example == "" {
 			t.Errorf("got %+v", w)
 		}
 	})

@@ -9,8 +9,8 @@ import (
 
 const (
 	// latencyKept is for how many seconds latencies are kept; counts are kept for
-	// good. It bounds the memory of a run of weeks to some ten megabytes.
-	latencyKept = 12 * 3600
+	// good. It bounds the memory of a probe in a run of weeks to some three megabytes.
+	latencyKept = 3 * 3600
 	// examplesKept is how many failures are remembered in words, the last ones.
 	examplesKept = 1000
 	// unit is the finest latency told apart.
@@ -39,6 +39,14 @@ func top(i int) time.Duration {
 	}
 	e := (i-16)/8 + 4
 	return time.Duration(8+(i-16)%8+1) << (e - 3) * unit
+}
+
+// bottom is where a slot begins.
+func bottom(i int) time.Duration {
+	if i == 0 {
+		return 0
+	}
+	return top(i - 1)
 }
 
 // second counts the requests that were sent in one second and have finished.
@@ -110,6 +118,11 @@ func (t *tally) window(lo, hi int) gate.Window {
 		}
 	}
 	w.P50, w.P99 = quantile(sum, 50), quantile(sum, 99)
+	for i, n := range sum {
+		if n > 0 {
+			w.Latencies = append(w.Latencies, gate.Bucket{From: bottom(i), UpTo: top(i), N: n})
+		}
+	}
 	for _, f := range t.failures {
 		if f.second >= lo && f.second < hi {
 			w.Example = f.what

@@ -81,9 +81,9 @@ type Evidence struct {
 	At        time.Time       `json:"at"`
 	Snapshot  mesh.Snapshot   `json:"-"`
 	DryRuns   []DryRun        `json:"dryRuns,omitempty"`
-	Proxies   []Proxy         `json:"proxies,omitempty"` // everything the istiods of all revisions report
-	Served    map[string]int  `json:"served,omitempty"`  // pod namespace/name -> requests answered since it started
-	Requests  *Comparison     `json:"requests,omitempty"`
+	Proxies   []Proxy         `json:"proxies,omitempty"`  // everything the istiods of all revisions report
+	Served    map[string]int  `json:"served,omitempty"`   // pod namespace/name -> requests answered since it started
+	Requests  []Comparison    `json:"requests,omitempty"` // of each probe
 	Parity    *Parity         `json:"parity,omitempty"`
 	Answers   *Answers        `json:"answers,omitempty"`
 	Hooks     []HookAnswer    `json:"hooks,omitempty"`
@@ -111,17 +111,36 @@ type Proxy struct {
 	Rejected  []string `json:"rejected,omitempty"` // "LDS: reason"
 }
 
-// Comparison compares serin's probes during a step with the time before it.
+// Comparison sets requests during a step against those before it: a probe's, or
+// those that pods of the mesh counted.
 type Comparison struct {
+	Name   string `json:"name"`
 	Before Window `json:"before"`
-	Now    Window `json:"now"` // since the step began
+	Now    Window `json:"now"`    // since the step began
+	Lately Window `json:"lately"` // the newest of Now, since the deed was done: how fast it is when all has settled
+	Long   bool   `json:"long"`   // Lately is so long after the deed that what is slow in it lasts
+	Limits Limits `json:"limits"`
+}
+
+// Limits say how many requests mean something, and what is too slow.
+type Limits struct {
+	Samples int           `json:"samples,omitempty"` // fewer say nothing; default 20
+	Slower  float64       `json:"slower,omitempty"`  // so many times as slow is too slow; default 1.5
+	By      time.Duration `json:"by,omitempty"`      // if it is by so much as well; default 50ms
 }
 
 // Window counts requests in a stretch of time.
 type Window struct {
-	Sent    int           `json:"sent"`
-	Failed  int           `json:"failed"`
-	P50     time.Duration `json:"p50"`
-	P99     time.Duration `json:"p99"`
-	Example string        `json:"example,omitempty"` // of a failure
+	Sent      int           `json:"sent"`
+	Failed    int           `json:"failed"`
+	P50       time.Duration `json:"p50"`
+	P99       time.Duration `json:"p99"`
+	Example   string        `json:"example,omitempty"` // of a failure
+	Latencies []Bucket      `json:"-"`                 // of those that went well, sorted
+}
+
+// Bucket counts requests that took longer than From and no longer than UpTo.
+type Bucket struct {
+	From, UpTo time.Duration
+	N          int
 }

@@ -36,7 +36,7 @@ func moved() (gate.Question, gate.Evidence) {
 	ev.Snapshot = s
 	dry := gate.DryRun{Namespace: "default", Revision: "new", Proxies: 1}
 	ev.DryRuns = []gate.DryRun{dry, dry}
-	ev.Requests = &gate.Comparison{Before: gate.Window{Sent: 100}, Now: gate.Window{Sent: 100}}
+	ev.Requests = []gate.Comparison{{Before: gate.Window{Sent: 100}, Now: gate.Window{Sent: 100}}}
 	ev.Approved = map[int]string{4: "erin"}
 	return gate.Question{Revision: "new", Old: "old", Version: "1.29.1", Namespaces: []string{"default"}, Workloads: []mesh.Ref{cart}, Step: 4}, ev
 }
@@ -94,7 +94,7 @@ type change func(*testing.T, *gate.Question, *gate.Evidence)
 func TestJudge(t *testing.T) {
 	window := func(before, now gate.Window) change {
 		return func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
-			ev.Requests = &gate.Comparison{Before: before, Now: now}
+			ev.Requests = []gate.Comparison{{Before: before, Now: now}}
 		}
 	}
 	for _, tt := range []struct {
@@ -240,11 +240,16 @@ func TestJudge(t *testing.T) {
 			ev.Served = nil
 		}, gate.Open, "no Service selects default/cart"},
 
-		{"well", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 100}), gate.Open, "100 sent, 0 failed"},
-		{"a first failure", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 5, Failed: 1, Example: "503"}), gate.Shut, "503"},
-		{"more than twice the rate", gate.Requests, window(gate.Window{Sent: 100, Failed: 1}, gate.Window{Sent: 100, Failed: 3}), gate.Shut, "1 of 100"},
-		{"twice the rate", gate.Requests, window(gate.Window{Sent: 100, Failed: 1}, gate.Window{Sent: 100, Failed: 2}), gate.Open, "2 failed"},
+		{"well", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 100}), gate.Open, "100 sent, 0 failed, at most 2.6% (95% sure)"},
+		{"all fail", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 2, Failed: 2, Example: "503"}), gate.Shut, "before the step 0 of 100 (by chance 1 in 5200); for example: 503"},
+		{"a first failure may be chance", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 30, Failed: 1, Example: "503"}), gate.Open, "30 sent, 1 failed"},
+		{"two may be", gate.Requests, window(gate.Window{Sent: 1000}, gate.Window{Sent: 40, Failed: 2, Example: "503"}), gate.Unknown, "more will tell; for example: 503"},
+		{"one in fifty, of many", gate.Requests, window(gate.Window{Sent: 2400}, gate.Window{Sent: 600, Failed: 12}), gate.Shut, "12 failed; before the step 0 of 2400"},
+		{"as before", gate.Requests, window(gate.Window{Sent: 2400, Failed: 48}, gate.Window{Sent: 600, Failed: 13}), gate.Open, "13 failed"},
 		{"too few to tell", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 19}), gate.Unknown, "20 are needed"},
+		{"a target that fails by itself", gate.Requests, window(gate.Window{Sent: 100, Failed: 30}, gate.Window{Sent: 100, Failed: 30}), gate.Unknown, "it says nothing: 30 of 100 failed before"},
+		{"nothing is known from before, and all is well", gate.Requests, window(gate.Window{}, gate.Window{Sent: 100}), gate.Open, ""},
+		{"nothing is known from before, and much fails", gate.Requests, window(gate.Window{}, gate.Window{Sent: 100, Failed: 30}), gate.Shut, "1 of 100 is taken for it"},
 		{"S47 no probe", gate.Requests, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) { ev.Requests = nil }, gate.Unknown, "no probe"},
 
 		{"S54 pods do", gate.NothingRefers, nil, gate.Shut, "3 still rely on old: namespace default, pod default/shop-0"},

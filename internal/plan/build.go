@@ -116,6 +116,12 @@ func withDefaults(r Request) Request {
 		probe := *r.Probe
 		probe.Rate = cmp.Or(probe.Rate, defaultRate)
 		r.Probe = &probe
+	}
+	r.Probes = slices.Clone(r.Probes)
+	for i := range r.Probes {
+		r.Probes[i].Rate = cmp.Or(r.Probes[i].Rate, defaultRate)
+	}
+	if len(r.Sends()) > 0 {
 		r.MinServed = cmp.Or(r.MinServed, defaultMinServed)
 	}
 	return r

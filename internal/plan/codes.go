@@ -59,6 +59,7 @@ const (
 	codeBudgetBlind   = "SRN1070" // a budget of failed requests, and nothing sends any
 	codeWindow        = "SRN1071" // hours that cannot be read
 	codeHook          = "SRN1072" // a hook that could not be asked
+	codeProbe         = "SRN1077" // a probe that could not be sent
 	codeWave          = "SRN1061" // a wave that names nothing
 	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)

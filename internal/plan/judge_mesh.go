@@ -130,14 +130,15 @@ func (b *builder) judgeShapes() {
 
 // judgeRequest looks at what was asked for.
 func (b *builder) judgeRequest() {
-	if b.req.Probe == nil {
+	if len(b.req.Sends()) == 0 {
 		b.find(codeNoProbe, Overridable, "request", "nothing sends requests, so that nothing can say whether any fail",
 			"name an address that serin may call: --probe-url URL; or ignore this check: then requests are no gate, and served is one only with minServed")
 	}
-	if b.req.Budget != nil && b.req.Probe == nil {
+	if b.req.Budget != nil && len(b.req.Sends()) == 0 {
 		b.find(codeBudgetBlind, Mandatory, "request", fmt.Sprintf("its budget of %s cannot be kept: nothing sends requests, so that none is counted", mesh.Count(*b.req.Budget, "failed request")),
 			"name an address that serin may call: --probe-url URL; or leave out --budget")
 	}
+	b.judgeProbes()
 	b.judgeHooks()
 	b.judgeWindows("request", b.req.Windows)
 	for i, w := range b.req.Waves {

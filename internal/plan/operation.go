@@ -101,6 +101,7 @@ func operate(s mesh.Snapshot, r Request) Plan {
 	b.tagMoved = map[string]int{}
 	p := Plan{APIVersion: APIVersion, Kind: "Plan", From: []string{}, FromVersions: []string{}, Request: b.req, Steps: []Step{}}
 	b.req.IgnoreChecks = append(slices.Clone(b.req.IgnoreChecks), codeNoProbe) // without a probe requests are no gate; it is said, not asked
+	b.judgeProbes()
 	switch o := *r.Operation; o.Verb {
 	case TagSet:
 		b.opTagSet(o)
@@ -184,7 +185,7 @@ func oneOf(words []string) string {
 
 // withoutProbe says that nothing will say whether requests fail (S-47).
 func (b *builder) withoutProbe() {
-	if b.req.Probe == nil && len(b.steps) > 0 {
+	if len(b.req.Sends()) == 0 && len(b.steps) > 0 {
 		b.find(codeNoProbe, Warning, "request", "nothing sends requests: whether any fail is unknown, and no gate asks", "name an address that serin may call: --probe-url URL")
 	}
 }

@@ -157,6 +157,7 @@ type Request struct {
 	Windows      []gate.Hours   `json:"windows,omitempty"`      // in which steps that move something may begin; default: any time
 	Hooks        []Hook         `json:"hooks,omitempty"`        // the user's own, asked and told by the process that drives the run
 	Probe        *Probe         `json:"probe,omitempty"`        // requests serin sends all the while
+	Probes       []Probe        `json:"probes,omitempty"`       // and more of them
 	Prove        *Prove         `json:"prove,omitempty"`        // what the new revision is asked before anything moves
 	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings
@@ -216,14 +217,6 @@ const OwnersGit Owners = "git"
 type Prove struct {
 	Off    bool     `json:"off,omitempty"`    // nothing is asked
 	Accept []string `json:"accept,omitempty"` // patterns of differences that may be, as serin diff shows them
-}
-
-// Probe is the synthetic load serin sends: open loop, never retrying.
-type Probe struct {
-	URL   string `json:"url"`             // http://address:port/path
-	Host  string `json:"host,omitempty"`  // Host header
-	Rate  int    `json:"rate,omitempty"`  // requests a second; default 20
-	Fresh bool   `json:"fresh,omitempty"` // a new connection for each
 }
 
 // Plan is the whole upgrade, or the findings why there is none.

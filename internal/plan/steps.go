@@ -291,7 +291,7 @@ func inParts(units []unit) []unit {
 // withRequests adds the gate that compares requests. Without a probe there is
 // none to ask; leaving it out was then the user's explicit choice (S-47).
 func (b *builder) withRequests(proof []gate.Name) []gate.Name {
-	if b.req.Probe == nil && b.ignored(codeNoProbe) {
+	if len(b.req.Sends()) == 0 && b.ignored(codeNoProbe) {
 		return proof
 	}
 	return append(proof, gate.Requests)

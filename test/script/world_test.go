@@ -326,7 +326,7 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 	}
 	ev := gate.Evidence{
 		At: w.now(), Snapshot: s, Proxies: proxiesOf(s), Served: map[string]int{},
-		Requests: &gate.Comparison{Before: gate.Window{Sent: 500}, Now: gate.Window{Sent: 500}},
+		Requests: []gate.Comparison{{Before: gate.Window{Sent: 500}, Now: gate.Window{Sent: 500}}},
 	}
 	if q.Beside != nil {
 		ev.Parity, ev.Answers = &gate.Parity{Old: q.Beside.Name + "-0", New: 1, Facts: 4}, &gate.Answers{Old: q.Beside.Name + "-0", Asked: 3}
@@ -360,7 +360,7 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 		ev.Foresight = &f
 	}
 	if shut := gate.Name(w.read("shut")); shut == gate.Requests && slices.Contains(gates, shut) {
-		ev.Requests.Now = gate.Window{Sent: 500, Failed: 50, Example: "503 from productpage"}
+		ev.Requests[0].Now = gate.Window{Sent: 500, Failed: 50, Example: "503 from productpage"}
 	}
 	return ev, nil
 }
