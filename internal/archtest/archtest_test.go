@@ -43,7 +43,7 @@ func table() map[string]rule {
 		"operator":      {internal: []string{"fields"}},
 		"istio":         {internal: append([]string{"drive", "clock", "operator"}, core...)},
 		"evidence":      {internal: append([]string{"drive", "clock", "xds", "shadow", "envoy", "rehearse"}, core...)},
-		"istiod":        {internal: []string{"mesh", "shadow"}},
+		"istiod":        {internal: []string{"mesh", "shadow", "clock"}},
 		"journal":       {internal: append([]string{"drive", "clock"}, core...)},
 		"hooks":         {internal: append([]string{"drive"}, core...)},
 		"envoy":         {},

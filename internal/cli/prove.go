@@ -17,6 +17,7 @@ func (a *app) prove() *cobra.Command {
 		Use: "prove --revision REVISION", Short: "Show what would become of the workloads on another revision, before anything moves",
 		Long: `Prove a revision before a workload depends on it; nothing is moved and nothing is written:
 
+  ground         certificates of one root in both revisions, room for the pods that come, answers in time
   injection      the pod that each workload would become, against today's, and whether the cluster takes it:
                  policies, quotas and Pod Security are asked by a dry run
   validation     every object of Istio's that is stored, put before the revision's own validator

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +61,7 @@ func foresee(ctx context.Context, p Prover, s mesh.Snapshot, m Moves) (gate.Fore
 		}
 		f.Workloads += len(q.Workloads)
 		f.Objects = max(f.Objects, proof.Validation.Objects)
+		f.Found = append(f.Found, grounds(proof.Ground)...)
 		f.Found = append(f.Found, refused(proof.Validation)...)
 		for _, r := range []shadow.Report{proof.Injection, proof.Configuration} {
 			n, found := differences(r)
@@ -83,14 +85,30 @@ func differences(r shadow.Report) (int, []gate.Difference) {
 		}
 		g := gate.Difference{Pattern: d.Pattern(), Dangerous: d.Class == shadow.Dangerous}
 		g.What = fmt.Sprintf("%s in %d of %s", g.Pattern, d.Workloads.N, mesh.Count(d.Workloads.Of, "workload"))
-		if d.Op == shadow.Rejected { // no pattern makes a pod that cannot be created acceptable
+		switch {
+		case d.Op == shadow.Rejected && d.Kind != shadow.Pods:
+			g.Pattern, g.What = "", fmt.Sprintf("%s %s in %d of %s (%s: %v)", d.Kind, d.Example.Resource, d.Workloads.N, mesh.Count(d.Workloads.Of, "workload"), d.Why, d.To)
+		case d.Op == shadow.Rejected: // no pattern makes a pod that cannot be created acceptable
 			g.Pattern, g.What = "", fmt.Sprintf("the pod of %s would be refused (%v)", d.Example.Workload, d.To)
-		} else if d.Why != "" {
+		case d.Why != "":
 			g.What += " (" + d.Why + ")"
 		}
 		out = append(out, g)
 	}
 	return expected, out
+}
+
+// grounds are what the move would stand on, where it is not firm. Of it nothing is
+// accepted beforehand: it is of the cluster and the hour, not of two releases.
+func grounds(gs []shadow.Ground) []gate.Difference {
+	var out []gate.Difference
+	for _, g := range gs {
+		if g.Class != shadow.Expected {
+			said, _, _ := strings.Cut(g.Said, "\n")
+			out = append(out, gate.Difference{What: string(g.About) + ": " + said, Dangerous: g.Class == shadow.Dangerous})
+		}
+	}
+	return out
 }
 
 // refused are the stored objects that the new revision does not take.

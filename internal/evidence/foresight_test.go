@@ -69,6 +69,11 @@ func TestForesee(t *testing.T) {
 		{"a workload was not asked about", shadow.Proof{Configuration: shadow.Report{Unasked: []shadow.Unasked{{Workload: "default/reviews-v1", Why: "no proxy"}}}}, gate.Foresight{Workloads: 7, Found: []gate.Difference{
 			{What: "default/reviews-v1 was not compared (no proxy)"},
 		}}},
+		{"what it stands on", shadow.Proof{Ground: []shadow.Ground{
+			{Class: shadow.Dangerous, About: shadow.Certificates, Said: "another root\n  remedy: one for both"}, {Class: shadow.Unexplained, About: shadow.Space, Said: "no room"},
+		}}, gate.Foresight{Workloads: 7, Found: []gate.Difference{
+			{What: "certificates: another root", Dangerous: true}, {What: "room: no room"},
+		}}},
 		{"objects", shadow.Proof{Validation: shadow.Validated([]shadow.Object{
 			{Kind: "VirtualService", Namespace: "shop", Name: "a", Denied: "no route"},
 			{Kind: "Gateway", Namespace: "shop", Name: "b", Denied: "old", Before: "old"},

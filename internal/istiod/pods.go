@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/shadow"
 )
@@ -22,12 +23,30 @@ import (
 // injects. That one the new istiod makes, and the API server is asked whether it
 // takes it: policies, quotas and Pod Security say now what they would say then.
 func (a *Asker) Pods(ctx context.Context, q shadow.Question) (shadow.Report, error) {
+	return a.pods(ctx, q, nil)
+}
+
+func (a *Asker) pods(ctx context.Context, q shadow.Question, seen *seen) (shadow.Report, error) {
 	next, err := a.servers(ctx, q.New.Revision)
 	if err != nil {
 		return shadow.Report{}, err
 	}
 	defer next[0].close()
-	return compared(ctx, q, nil, func(ref mesh.Ref) shadow.Subject { return a.pods(ctx, next[0], q, ref) })
+	old, err := a.servers(ctx, q.Old.Revision)
+	if err != nil {
+		return shadow.Report{}, err
+	}
+	defer old[0].close()
+	asked := podsOf{a, q, next[0], old[0], seen}
+	return compared(ctx, q, nil, func(ref mesh.Ref) shadow.Subject { return asked.subject(ctx, ref) })
+}
+
+// podsOf is one round of questions about pods.
+type podsOf struct {
+	*Asker
+	q         shadow.Question
+	next, old *server
+	seen      *seen
 }
 
 // compared asks about each workload, a few at once, and compares what is answered.
@@ -48,9 +67,9 @@ func compared(ctx context.Context, q shadow.Question, hosts []string, ask func(m
 	return c.Report(), nil
 }
 
-func (a *Asker) pods(ctx context.Context, next *server, q shadow.Question, ref mesh.Ref) shadow.Subject {
+func (a podsOf) subject(ctx context.Context, ref mesh.Ref) shadow.Subject {
 	s := shadow.Subject{Workload: ref.String()}
-	now, err := a.anyPod(ctx, q, ref)
+	now, err := a.anyPod(ctx, a.q, ref)
 	if err != nil {
 		s.Failed = err.Error()
 		return s
@@ -61,26 +80,46 @@ func (a *Asker) pods(ctx context.Context, next *server, q shadow.Question, ref m
 		return s
 	}
 	// Order: first whether it would be refused, for then today's pod says nothing.
-	injected, err := next.inject(ctx, template)
+	injected, err := a.injected(ctx, template)
 	if err != nil {
 		s.Refused = err.Error()
 		return s
 	}
 	if _, ok := sidecar(injected); !ok {
-		s.Refused = "revision " + q.New.Revision + " would give it no proxy"
+		s.Refused = "revision " + a.q.New.Revision + " would give it no proxy"
 		return s
 	}
 	after, err := a.dryRun(ctx, aside(injected))
 	if err != nil {
 		return refusal(s, err)
 	}
+	began := clock.Now()
 	before, err := a.dryRun(ctx, template)
 	if err != nil {
 		s.Failed = "today's pod: " + err.Error()
 		return s
 	}
+	a.seen.note(func(s *seen) {
+		s.Admission = append(s.Admission, took(began))
+		s.wishes = append(s.wishes, wishOf(a.q, ref, now, after))
+	})
 	s.Old, s.New = a.document(before), a.document(back(after, injected))
 	return s
+}
+
+// injected is the pod that the new revision makes of a template. How long that took
+// is held against the old one, which is asked for the same first.
+func (a podsOf) injected(ctx context.Context, template corev1.Pod) (corev1.Pod, error) {
+	if a.seen != nil {
+		began := clock.Now()
+		if _, err := a.old.inject(ctx, template); err == nil { // the old one is not in question
+			a.seen.note(func(s *seen) { s.Injection.Old = append(s.Injection.Old, took(began)) })
+		}
+	}
+	began := clock.Now()
+	out, err := a.next.inject(ctx, template)
+	a.seen.note(func(s *seen) { s.Injection.New = append(s.Injection.New, took(began)) })
+	return out, err
 }
 
 // refusal tells a pod that is refused from a server that does not answer.

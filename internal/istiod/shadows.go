@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/shadow"
 )
@@ -32,6 +33,7 @@ type shadows struct {
 	new   *server
 	old   []held
 	limit *rate.Limiter
+	seen  *seen
 
 	mu   sync.Mutex
 	ways map[string]*grpc.ClientConn // by service account, empty for the plain port
@@ -47,11 +49,16 @@ type held struct {
 // revision would give it. What could not be asked says so in its Subject; the
 // error means that nothing could be.
 func (a *Asker) Configs(ctx context.Context, q shadow.Question) (shadow.Report, error) {
+	return a.configs(ctx, q, nil)
+}
+
+func (a *Asker) configs(ctx context.Context, q shadow.Question, seen *seen) (shadow.Report, error) {
 	s, err := a.begin(ctx, q)
 	if err != nil {
 		return shadow.Report{}, err
 	}
 	defer s.end()
+	s.seen = seen
 	return compared(ctx, q, q.Hosts(), func(ref mesh.Ref) shadow.Subject { return s.subject(ctx, ref) })
 }
 
@@ -101,37 +108,39 @@ func (s *shadows) subject(ctx context.Context, ref mesh.Ref) shadow.Subject {
 		out.Failed = err.Error()
 		return out
 	}
-	out.Old, out.New = older, newer
+	out.Old, out.New, out.Rejects = older, newer.config, newer.rejects
 	return out
 }
 
-func (s *shadows) sides(ctx context.Context, ref mesh.Ref) (shadow.Config, shadow.Config, error) {
+func (s *shadows) sides(ctx context.Context, ref mesh.Ref) (shadow.Config, given, error) {
 	at, id, now, err := s.serving(ctx, ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, given{}, err
 	}
 	known, err := at.clientOf(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, given{}, err
 	}
 	pod, err := s.template(ctx, ref, now)
 	if err != nil {
-		return nil, nil, err
+		return nil, given{}, err
 	}
 	injected, err := s.new.inject(ctx, pod)
 	if err != nil {
-		return nil, nil, err
+		return nil, given{}, err
 	}
 	node := nodeOf(injected, now, known, s.q.New.Version)
 	if node == nil {
-		return nil, nil, fmt.Errorf("revision %s would give its pods no proxy", s.q.New.Revision)
+		return nil, given{}, fmt.Errorf("revision %s would give its pods no proxy", s.q.New.Revision)
 	}
 	newer, err := s.shadow(ctx, node, now)
 	if err != nil {
-		return nil, nil, err
+		return nil, given{}, err
 	}
 	// Order: today's last, so that what changed meanwhile shows on both sides.
+	began := clock.Now()
 	older, err := at.config(ctx, id, kinds)
+	s.seen.note(func(s *seen) { s.Answers.Old = append(s.Answers.Old, took(began)) })
 	return older, newer, err
 }
 
@@ -160,20 +169,22 @@ func (s *shadows) serving(ctx context.Context, ref mesh.Ref) (*server, string, c
 }
 
 // shadow asks the new istiod. One that has too many connections is asked again.
-func (s *shadows) shadow(ctx context.Context, node *core.Node, now corev1.Pod) (shadow.Config, error) {
+func (s *shadows) shadow(ctx context.Context, node *core.Node, now corev1.Pod) (given, error) {
 	first := []shadow.Kind{shadow.Clusters, shadow.Listeners}
 	if node.GetMetadata().GetFields()["DNS_CAPTURE"].GetStringValue() == "true" {
 		first = append(first, shadow.Names)
 	}
 	for try := 1; ; try++ {
 		if err := s.limit.Wait(ctx); err != nil {
-			return nil, err
+			return given{}, err
 		}
 		conn, err := s.way(ctx, now)
 		if err != nil {
-			return nil, err
+			return given{}, err
 		}
+		began := clock.Now()
 		c, err := s.new.follow(ctx, conn, node, first)
+		s.seen.note(func(s *seen) { s.Answers.New = append(s.Answers.New, took(began)) })
 		if err == nil || !busy(err) || try == tries {
 			return c, err
 		}

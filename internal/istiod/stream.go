@@ -67,6 +67,8 @@ type stream struct {
 	ads   discovery.AggregatedDiscoveryService_StreamAggregatedResourcesClient
 	node  *core.Node
 	names map[string][]string
+
+	rejects map[shadow.Kind]map[string]string // what Envoy would not accept of what came
 }
 
 // begin is the first that is said: by the mark who it is, then what it wants.
@@ -106,6 +108,9 @@ func (s *stream) await(ctx context.Context, wanted ...shadow.Kind) error {
 		}
 		url := answer.GetTypeUrl()
 		delete(missing, url)
+		if kind, bad := rejects(answer); len(bad) > 0 {
+			s.rejects[kind] = bad
+		}
 		err = s.ads.Send(&discovery.DiscoveryRequest{
 			TypeUrl: url, ResourceNames: s.names[url], VersionInfo: answer.GetVersionInfo(), ResponseNonce: answer.GetNonce(), Node: s.node,
 		})
@@ -121,31 +126,38 @@ func busy(err error) bool {
 	return status.Code(err) == codes.ResourceExhausted
 }
 
+// given is what istiod gives a shadow, and what of it Envoy would not accept.
+type given struct {
+	config  shadow.Config
+	rejects map[shadow.Kind]map[string]string
+}
+
 // follow is one question: it subscribes as the node's proxy would, to the kinds that
 // name no resources first, and returns what istiod then gives it.
-func (s *server) follow(ctx context.Context, conn *grpc.ClientConn, node *core.Node, first []shadow.Kind) (shadow.Config, error) {
+func (s *server) follow(ctx context.Context, conn *grpc.ClientConn, node *core.Node, first []shadow.Kind) (given, error) {
 	ctx, end := context.WithCancel(ctx) // Order: the stream ends with the question, whatever came of it.
 	defer end()
 	ads, err := discovery.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("opening a stream to istiod %s: %w", s.pod.Name, err)
+		return given{}, fmt.Errorf("opening a stream to istiod %s: %w", s.pod.Name, err)
 	}
-	st := &stream{ads: ads, node: node, names: map[string][]string{}}
+	st := &stream{ads: ads, node: node, names: map[string][]string{}, rejects: map[shadow.Kind]map[string]string{}}
 	if err := st.begin(first); err != nil {
-		return nil, s.told(st, err)
+		return given{}, s.told(st, err)
 	}
 	if err := st.await(ctx, first...); err != nil {
-		return nil, fmt.Errorf("asking istiod %s: %w", s.pod.Name, err)
+		return given{}, fmt.Errorf("asking istiod %s: %w", s.pod.Name, err)
 	}
 	id := proxyOf(node) + "-"
 	base, err := s.config(ctx, id, "cds,lds")
 	if err != nil {
-		return nil, err
+		return given{}, err
 	}
 	if err := st.rest(ctx, references(base)); err != nil {
-		return nil, fmt.Errorf("asking istiod %s: %w", s.pod.Name, err)
+		return given{}, fmt.Errorf("asking istiod %s: %w", s.pod.Name, err)
 	}
-	return s.whole(ctx, id, st)
+	c, err := s.whole(ctx, id, st)
+	return given{c, st.rejects}, err
 }
 
 // whole is all that the shadow is given. Of filters' configurations istiod sends

@@ -19,12 +19,18 @@ const (
 func Classes() []Class { return []Class{Dangerous, Unexplained, Expected} }
 
 // danger says why a change is dangerous, or nothing.
-func danger(c change) string {
-	if c.op == Rejected {
+func danger(c change, s Sides) string {
+	if c.op == Rejected && c.kind == Pods {
 		return "the pod would not be created"
 	}
+	if c.op == Rejected {
+		return "Envoy would reject it"
+	}
 	if c.kind == Pods {
-		return ""
+		return otherProxy(c, s)
+	}
+	if c.op == Added && strings.HasSuffix(c.path, "filterChains[]") && c.resource == inbound && !encrypted(c.to) {
+		return "the mTLS mode changes: plaintext would be accepted"
 	}
 	if c.op == Removed {
 		if why := lost(c); why != "" {
@@ -35,6 +41,27 @@ func danger(c change) string {
 		return "every endpoint is gone"
 	}
 	return guarded(c)
+}
+
+// inbound is the listener for what comes to a pod.
+const inbound = "virtualInbound"
+
+func encrypted(chain any) bool {
+	m, _ := chain.(map[string]any)
+	return m["transportSocket"] != nil
+}
+
+// otherProxy says whether the pod would get a proxy of another version than the
+// revision's. Of an image that names none nothing is known.
+func otherProxy(c change, s Sides) string {
+	image := text(c.to)
+	if c.path != "spec.containers[istio-proxy].image" || c.op != Changed || strings.Contains(image, "@") {
+		return ""
+	}
+	if tag := image[strings.LastIndexByte(image, ':')+1:]; !strings.HasPrefix(tag, s.New.Version) {
+		return "the proxy would not be of version " + s.New.Version
+	}
+	return ""
 }
 
 // lost says what is gone with a value.

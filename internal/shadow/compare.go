@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ func (c *Comparison) Add(s Subject) {
 			older, newer := s.Old.normal(c.hosts)[kind], s.New.normal(c.hosts)[kind]
 			per[kind] += len(union(older, newer))
 			found = append(found, changes(kind, older, newer)...)
+			found = append(found, rejected(kind, s.Rejects[kind], older, newer)...)
 		}
 	}
 	c.mu.Lock()
@@ -174,6 +176,19 @@ func changes(kind Kind, older, newer map[string]any) []change {
 	return out
 }
 
+// rejected are the resources that Envoy would not accept. One that proxies are given
+// today in the same words they have accepted.
+func rejected(kind Kind, why map[string]string, older, newer map[string]any) []change {
+	var out []change
+	for _, name := range sorted(why) {
+		now, was := older[name]
+		if next, is := newer[name]; is && (!was || !reflect.DeepEqual(now, next)) {
+			out = append(out, change{kind: kind, resource: name, op: Rejected, to: why[name]})
+		}
+	}
+	return out
+}
+
 // emptied says whether a cluster that had endpoints has none.
 func emptied(from, to any) bool {
 	size := func(v any) int {
@@ -209,7 +224,7 @@ func judged(c change, s Sides) Difference {
 			return d
 		}
 	}
-	if why := danger(c); why != "" {
+	if why := danger(c, s); why != "" {
 		d.Class, d.Why = Dangerous, why
 	}
 	return d

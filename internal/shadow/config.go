@@ -34,8 +34,9 @@ type Config map[Kind]map[string]any
 type Subject struct {
 	Workload string
 	Old, New Config
-	Failed   string // why it could not be asked; then there is nothing to compare
-	Refused  string // why the new side would not come to be at all: a pod that a policy rejects
+	Failed   string                     // why it could not be asked; then there is nothing to compare
+	Rejects  map[Kind]map[string]string // what of New Envoy would not accept, by name, and why
+	Refused  string                     // why the new side would not come to be at all: a pod that a policy rejects
 }
 
 // Sides says what is compared with what.

@@ -69,15 +69,30 @@ func (v Validation) Worst() Class {
 type Proof struct {
 	Sides
 	Verdict       Class      `json:"verdict"`
+	Ground        []Ground   `json:"ground"`        // what the move stands on: certificates, room, answers in time
 	Injection     Report     `json:"injection"`     // the pods, today's against those that would be
 	Validation    Validation `json:"validation"`    // the stored objects
 	Configuration Report     `json:"configuration"` // what the proxies are given
 }
 
-// Prove puts the three together.
-func Prove(q Question, pods, configs Report, objects []Object) Proof {
-	p := Proof{Sides: q.Sides, Verdict: Expected, Injection: pods, Validation: Validated(objects), Configuration: configs}
-	for _, c := range []Class{p.Injection.Worst(), p.Validation.Worst(), p.Configuration.Worst()} {
+// Checked is what was asked, part by part.
+type Checked struct {
+	Ground        []Ground
+	Pods, Configs Report
+	Objects       []Object
+}
+
+// Prove puts the parts together.
+func Prove(q Question, c Checked) Proof {
+	p := Proof{Sides: q.Sides, Verdict: Expected, Ground: c.Ground, Injection: c.Pods, Validation: Validated(c.Objects), Configuration: c.Configs}
+	if p.Ground == nil {
+		p.Ground = []Ground{}
+	}
+	worst := []Class{p.Injection.Worst(), p.Validation.Worst(), p.Configuration.Worst()}
+	for _, g := range p.Ground {
+		worst = append(worst, g.Class)
+	}
+	for _, c := range worst {
 		if slices.Index(Classes(), c) < slices.Index(Classes(), p.Verdict) {
 			p.Verdict = c
 		}

@@ -2,6 +2,7 @@ package shadow_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -307,7 +308,9 @@ func TestProve(t *testing.T) {
 		{"a proxy that could not be asked", nil, []shadow.Subject{{Workload: "a", Failed: "away"}}, nil, shadow.Unexplained},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := shadow.Prove(shadow.Question{Sides: sides()}, shadow.Compare(tt.pods, sides(), nil), shadow.Compare(tt.configs, sides(), nil), tt.objects)
+			p := shadow.Prove(shadow.Question{Sides: sides()}, shadow.Checked{
+				Pods: shadow.Compare(tt.pods, sides(), nil), Configs: shadow.Compare(tt.configs, sides(), nil), Objects: tt.objects,
+			})
 			if p.Verdict != tt.want {
 				t.Errorf("%s, want %s: %+v", p.Verdict, tt.want, p)
 			}
@@ -328,11 +331,66 @@ func TestCompare_aSwapIsOfNamesOnly(t *testing.T) {
 		{"docker.io/istio/proxyv2:1.27.0", "docker.io/istio/proxyv2:1.29.1", shadow.Expected},
 		{"docker.io/istio/proxyv2:1.27.0-distroless", "docker.io/istio/proxyv2:1.29.1-distroless", shadow.Expected},
 		{"docker.io/istio/proxyv2:1.27.0", "evil.example.com/proxyv2:1.29.1", shadow.Unexplained},
-		{"docker.io/istio/proxyv2:1.27.0", "docker.io/istio/proxyv2:1.29.0", shadow.Unexplained},
+		{"docker.io/istio/proxyv2:1.27.0", "docker.io/istio/proxyv2:1.29.0", shadow.Dangerous},
 		{"docker.io/istio/proxyv2:1.27.0-distroless", "docker.io/istio/proxyv2:1.29.1", shadow.Unexplained},
 	} {
 		if got := one(t, shadow.Pods, "pod", pod(tt.from), pod(tt.to)).Worst(); got != tt.want {
 			t.Errorf("%s to %s: %s, want %s", tt.from, tt.to, got, tt.want)
 		}
+	}
+}
+
+// What Envoy would not accept is dangerous, but where proxies are given it today.
+func TestCompare_whatEnvoyWouldReject(t *testing.T) {
+	same, other := read(t, `{"maxRequestHeadersKb": 99999}`), read(t, `{"maxRequestHeadersKb": 60}`)
+	rejects := map[shadow.Kind]map[string]string{shadow.Listeners: {"l": "value must be inside range (0, 8192]"}}
+	for name, tt := range map[string]struct {
+		old  shadow.Config
+		want bool
+	}{
+		"it is new":          {shadow.Config{}, true},
+		"it has changed":     {shadow.Config{shadow.Listeners: {"l": other}}, true},
+		"it is there as now": {shadow.Config{shadow.Listeners: {"l": same}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := shadow.Compare([]shadow.Subject{{Workload: "shop/cart", Old: tt.old, New: shadow.Config{shadow.Listeners: {"l": same}}, Rejects: rejects}}, sides(), nil)
+			got := slices.ContainsFunc(r.Differences, func(d shadow.Difference) bool {
+				return d.Op == shadow.Rejected && d.Class == shadow.Dangerous && d.Why == "Envoy would reject it"
+			})
+			if got != tt.want {
+				t.Errorf("%+v", r.Differences)
+			}
+		})
+	}
+}
+
+// An injector that gives another proxy than its revision's; and plaintext that is let in.
+func TestCompare_otherProxiesAndPlaintext(t *testing.T) {
+	proxy := func(image string) string { return `{"spec":{"containers":[{"name":"istio-proxy","image":"` + image + `"}]}}` }
+	chain := func(more string) string {
+		return `{"filterChains":[{"filterChainMatch":{"transportProtocol":"tls"},"transportSocket":{}}` + more + `]}`
+	}
+	const plain, tls = `,{"filterChainMatch":{"transportProtocol":"raw_buffer"}}`, `,{"filterChainMatch":{"destinationPort":1},"transportSocket":{}}`
+	for _, tt := range []struct {
+		name               string
+		kind               shadow.Kind
+		resource, from, to string
+		want               shadow.Class
+	}{
+		{"the revision's", shadow.Pods, "pod", proxy("docker.io/istio/proxyv2:1.27.0"), proxy("docker.io/istio/proxyv2:1.29.1"), shadow.Expected},
+		{"a version that is not the revision's", shadow.Pods, "pod", proxy("docker.io/istio/proxyv2:1.27.0"), proxy("docker.io/istio/proxyv2:1.28.3"), shadow.Dangerous},
+		{"another registry", shadow.Pods, "pod", proxy("docker.io/istio/proxyv2:1.27.0"), proxy("example.com/proxyv2:1.29.1-distroless"), shadow.Unexplained},
+		{"an image by its digest", shadow.Pods, "pod", proxy("docker.io/istio/proxyv2:1.27.0"), proxy("example.com/proxyv2@sha256:00"), shadow.Unexplained},
+		{"plaintext comes in", shadow.Listeners, "virtualInbound", chain(""), chain(plain), shadow.Dangerous},
+		{"plaintext comes in no more", shadow.Listeners, "virtualInbound", chain(plain), chain(""), shadow.Dangerous},
+		{"one more encrypted chain", shadow.Listeners, "virtualInbound", chain(""), chain(tls), shadow.Unexplained},
+		{"a listener for what goes out", shadow.Listeners, "0.0.0.0_80", chain(""), chain(plain), shadow.Unexplained},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := one(t, tt.kind, tt.resource, tt.from, tt.to)
+			if len(r.Differences) != 1 || r.Differences[0].Class != tt.want {
+				t.Errorf("%+v", r.Differences)
+			}
+		})
 	}
 }

@@ -16,6 +16,12 @@ func WriteProof(w io.Writer, f Format, proof shadow.Proof) error {
 	}
 	p := &printer{w: w}
 	p.f("%s -> %s\n", proof.Old, proof.New)
+	for _, g := range proof.Ground {
+		p.f("\n%s  %s\n", strings.ToUpper(string(g.Class)), g.About)
+		for line := range strings.SplitSeq(g.Said, "\n") {
+			p.f("    %s\n", strings.TrimSpace(line))
+		}
+	}
 	p.f("\ninjection: %s\n", mesh.Count(proof.Injection.Workloads, "workload"))
 	p.differences(proof.Injection)
 	p.f("\nvalidation: %s\n", mesh.Count(proof.Validation.Objects, "object"))

@@ -211,7 +211,18 @@ func (w world) Prove(ctx context.Context, q shadow.Question) (shadow.Proof, erro
 	if err != nil {
 		return shadow.Proof{}, err
 	}
-	return shadow.Prove(q, shadow.Compare(w.pods(q), q.Sides, nil), configs, w.objects()), nil
+	return shadow.Prove(q, shadow.Checked{
+		Ground: w.ground(), Pods: shadow.Compare(w.pods(q), q.Sides, nil), Configs: configs, Objects: w.objects(),
+	}), nil
+}
+
+// ground is firm, unless a script writes down what is wrong with it.
+func (w world) ground() []shadow.Ground {
+	var out []shadow.Ground
+	if err := yaml.Unmarshal([]byte(w.read("ground")), &out); err != nil {
+		panic(err) // a script's mistake
+	}
+	return out
 }
 
 // objects are two, one of which a script may have denied.
