@@ -32,9 +32,14 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// interrupted is closed when serin knows of ctrl-C: a signal takes its time, and the
+// world's clock does not wait for it.
+var interrupted = make(chan struct{}) //nolint:gochecknoglobals // of a process that runs one command
+
 func serin(name string, w cli.World) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	context.AfterFunc(ctx, func() { close(interrupted) })
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	return cli.Main(ctx, append([]string{name}, os.Args[1:]...), streams, w)
 }

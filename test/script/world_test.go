@@ -310,7 +310,9 @@ func (w world) Apply(_ context.Context, st plan.Step, _ plan.Plan, _ mesh.Snapsh
 	w.save("snapshot.yaml", plan.Simulate(s, st))
 	switch string(st.Kind) {
 	case w.read("interrupt"): // somebody types ctrl-C while the deed is done
-		return syscall.Kill(os.Getpid(), syscall.SIGINT)
+		err := syscall.Kill(os.Getpid(), syscall.SIGINT)
+		<-interrupted
+		return err
 	case w.read("kill"):
 		os.Exit(killed)
 	}
