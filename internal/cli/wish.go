@@ -167,7 +167,7 @@ func (a *app) finished(ctx context.Context, j Journal) (*run.Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("observing the mesh: %w", err)
 	}
-	if d := plan.Drift(r.Expected(), now, r.Plan); len(d) > 0 {
+	if d := append(plan.Drift(r.Expected(), now, r.Plan), plan.Newcomers(r.Expected(), now, r.Plan)...); len(d) > 0 {
 		return nil, refused("run %s is done, and the mesh was changed since: %s\n  remedy: change it back and try again, or plan the way to another version: serin plan --to VERSION", r.ID, strings.Join(d, "; "))
 	}
 	return &r, nil

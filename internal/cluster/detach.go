@@ -44,20 +44,22 @@ func detachedOf(p *corev1.Pod) (detached, bool) {
 	return m, true
 }
 
-// Paces are how long detaching waits for what it cannot see. What was measured
-// with real Envoy stands in the guide on restarts.
+// Paces are how long deeds wait for what they cannot see. What was measured of
+// detaching with real Envoy stands in the guide on restarts.
 type Paces struct {
 	Spread  time.Duration // from a new endpoint's being ready to every proxy's having it
 	Drop    time.Duration // for which an old one is out of every list, without a break, before it goes
 	Place   time.Duration // at most for the pod in its place to be available
 	Deadman time.Duration // after which a pod that was let go ends by itself
 	Retry   time.Duration // between two tries of an eviction that a budget holds
+	Hear    time.Duration // for istiods to hear, each by watches of its own, of a label and of a tag
+	Take    time.Duration // at most for an istiod to deploy what it claims
 }
 
 // DefaultPaces are those of a Writer that is not told others. A kubelet writes its
 // own view of a pod back every ten seconds: Drop must be well below that (S-39).
 func DefaultPaces() Paces {
-	return Paces{Spread: 3 * time.Second, Drop: 4 * time.Second, Place: 5 * time.Minute, Deadman: 30 * time.Minute, Retry: 2 * time.Second}
+	return Paces{Spread: 3 * time.Second, Drop: 4 * time.Second, Place: 5 * time.Minute, Deadman: 30 * time.Minute, Retry: 2 * time.Second, Hear: 3 * time.Second, Take: time.Minute}
 }
 
 // detaching is a Deployment whose pods are replaced by letting them go (S-35 to S-43).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,11 +17,6 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
-
-// settles is how long istiods are given to hear, each by watches of its own, of a
-// label and of a tag. A claim is also seen to have been taken; of a label that
-// changes the owner nothing tells.
-const settles = 3 * time.Second
 
 // moveManaged brings one Gateway that istiod deploys to another revision. Order
 // (S-21): frozen first, or two deployment controllers would fight over the
@@ -197,9 +193,10 @@ func (w *Writer) dropClaim(ctx context.Context, c mesh.Claim) error {
 	return nil
 }
 
-// settle waits until watches have told what was just written.
-func (*Writer) settle(ctx context.Context) error {
-	t := time.NewTimer(settles)
+// settle waits until watches have told what was just written. A claim is also seen
+// to have been taken; of a label that changes the owner nothing tells.
+func (w *Writer) settle(ctx context.Context) error {
+	t := time.NewTimer(w.paces.Hear)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -207,6 +204,39 @@ func (*Writer) settle(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for istiods to hear of it: %w", ctx.Err())
 	}
+}
+
+// rollsNoGateway refuses to take back what Gateways follow that have come since the
+// plan was made: they would be rolled at once, losing requests. On the way there
+// drift finds them.
+func (w *Writer) rollsNoGateway(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
+	in := st.Namespace
+	switch st.Kind { //nolint:exhaustive // only what Gateways follow
+	case plan.MoveTag, plan.InstallRevision:
+		in = metav1.NamespaceAll
+	case plan.MoveNamespace, plan.RestoreLabels:
+	default:
+		return nil
+	}
+	if p.Request.Operation != nil || w.observer == nil { // who goes step by step is told of them, and asked (S-5)
+		return nil
+	}
+	some, err := w.Dynamic.Resource(gatewayResource()).Namespace(in).List(ctx, metav1.ListOptions{Limit: 1})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && len(some.Items) == 0:
+		return nil
+	case err != nil:
+		return asking("list", gatewayCRD, err)
+	}
+	now, err := w.observer.Observe(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for Gateways that follow %s: %w", st.Target, err)
+	}
+	if rolled := plan.Rolled(now, plan.SimulateUndo(now, st, before)); len(rolled) > 0 {
+		return refused("step %d (%s %s) cannot be taken back while Gateways that came after the plan follow it, and would lose requests: %s\n  remedy: delete them, and serin rollback goes on",
+			st.Number, st.Kind, st.Target, strings.Join(rolled, ", "))
+	}
+	return nil
 }
 
 // rollManaged gives the Gateway's Deployment the template of a revision and waits

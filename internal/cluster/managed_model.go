@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,10 +22,6 @@ import (
 // modelAnnotation marks the Gateways that serin makes for an istiod to deploy:
 // what it deploys is the model of another Gateway's Deployment. Readers pass over them.
 const modelAnnotation = "serin.dev/model-of"
-
-// takes is how long an istiod may take to deploy a model. One that does not, does
-// not take the claim, or has nobody who deploys: then nothing may move (S-21).
-const takes = time.Minute
 
 // model is a Deployment as a revision makes it for a Gateway: only the fields
 // that istiod's controller applies, named as the Gateway's own are.
@@ -50,11 +45,13 @@ func (w *Writer) render(ctx context.Context, st plan.Step, rev string) (*model, 
 	if err := w.makeCopy(ctx, copyOf(g, name), claim); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, takes)
+	// An istiod that deploys nothing does not take the claim, or has nobody who
+	// deploys: then nothing may move (S-21).
+	bounded, cancel := context.WithTimeout(ctx, w.paces.Take)
 	defer cancel()
 	d, err := w.deployed(bounded, st.Namespace, name, rev)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = refused("the istiod of %s does not take a private tag: it has deployed nothing for Gateway %s/%s within %s", rev, st.Namespace, name, takes)
+		err = refused("the istiod of %s does not take a private tag: it has deployed nothing for Gateway %s/%s within %s", rev, st.Namespace, name, w.paces.Take)
 	}
 	if err := errors.Join(err, w.dropCopy(context.WithoutCancel(ctx), st.Namespace, claim)); err != nil {
 		return nil, err

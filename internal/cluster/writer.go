@@ -135,6 +135,9 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 	if st.ByGit() {
 		return fmt.Errorf("reverting step %d: %w", st.Number, refused("it is %s's to take back: commit it there", st.Git))
 	}
+	if err := w.rollsNoGateway(ctx, st, p, before); err != nil {
+		return err
+	}
 	switch st.Kind {
 	case plan.PinDefault:
 		return w.unpin(ctx, st, before)

@@ -33,6 +33,7 @@ const (
 	ConfirmWave   Name = "confirm-wave"   // and that a wave may
 	Wave          Name = "wave"           // and that all is well in its proof
 	Prove         Name = "prove"          // the new revision was asked what it would inject, refuse and send: nothing of it is dangerous, or unexplained and not approved
+	Steady        Name = "steady"         // the new gateway's pods are on their revision and ready, but for their readiness gate (S-29)
 	SameServing   Name = "parity"         // the new gateway's pods have the listeners, routes and certificates of the old one's (S-29)
 	SameAnswers   Name = "answers"        // and answer as they do, asked directly, per host, port and path
 )

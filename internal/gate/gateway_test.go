@@ -56,17 +56,26 @@ func TestRolledOut_heldPods(t *testing.T) {
 		ready, held int
 		q           gate.Question
 		want        gate.State
+		steady      gate.State
 	}{
-		{"all held, as is asked", 0, 3, gate.Question{Held: true}, gate.Open},
-		{"one has come in, none was to", 1, 2, gate.Question{Held: true}, gate.Unknown},
-		{"one in of one", 1, 2, gate.Question{Held: true, Opened: 1}, gate.Open},
-		{"one is not there", 0, 2, gate.Question{Held: true}, gate.Unknown},
-		{"held is not ready where nobody asks for it", 0, 3, gate.Question{}, gate.Unknown},
+		{"all held, as is asked", 0, 3, gate.Question{Held: true}, gate.Open, gate.Open},
+		{"one has come in, none was to", 1, 2, gate.Question{Held: true}, gate.Unknown, gate.Open},
+		{"one in of one", 1, 2, gate.Question{Held: true, Opened: 1}, gate.Open, gate.Open},
+		{"one is not there", 0, 2, gate.Question{Held: true}, gate.Unknown, gate.Unknown},
+		{"none is there", 0, 0, gate.Question{Held: true}, gate.Unknown, gate.Unknown},
+		{"held is not ready where nobody asks for it", 0, 3, gate.Question{}, gate.Unknown, gate.Open},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.q.Workloads, tt.q.Revision = []mesh.Ref{ref}, "1-29-1"
 			if v := gate.Judge(gate.RolledOut, tt.q, with(tt.ready, tt.held)); v.State != tt.want {
 				t.Errorf("%+v, want %s", v, tt.want)
+			}
+			if v := gate.Judge(gate.Steady, tt.q, with(tt.ready, tt.held)); v.State != tt.steady { // S-29: as a need, however many are in
+				t.Errorf("%+v, want %s", v, tt.steady)
+			}
+			tt.q.Revision = "1-30-0" // S-28: they are an old one's, or another's
+			if v := gate.Judge(gate.Steady, tt.q, with(tt.ready, tt.held)); v.State != gate.Unknown {
+				t.Errorf("%+v, want %s", v, gate.Unknown)
 			}
 		})
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // Judge asks one gate. Evidence that is missing makes it Unknown, never Open (S-47).
-func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case a gate
+func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop,funlen // a case a gate
 	if why := ev.Missing[n]; why != "" {
 		return Verdict{Gate: n, State: Unknown, Reason: why}
 	}
@@ -41,6 +41,8 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop // a case 
 		state, reason = within(q, ev)
 	case ConfirmStart, ConfirmWave, Wave:
 		state, reason = hooked(Hooked(n), ev.Hooks)
+	case Steady:
+		state, reason = steady(q, ev.Snapshot)
 	case SameServing:
 		state, reason = parity(ev.Parity)
 	case SameAnswers:

@@ -32,6 +32,26 @@ func rolledOut(q Question, s mesh.Snapshot) (State, string) {
 	return Open, text
 }
 
+// steady wants the pods that are to be let into a Service ready but for their
+// readiness gate, however many of them are in already (S-29).
+func steady(q Question, s mesh.Snapshot) (State, string) {
+	q.Held = true
+	c := counted{}
+	for _, ref := range q.Workloads {
+		if w, ok := s.Workload(ref); ok {
+			c.add(q, w, s.PodsOf(ref))
+		}
+	}
+	text := fmt.Sprintf("%d of %d pods ready on %s but for their readiness gate", c.good, c.want, q.Revision)
+	switch {
+	case len(c.waiting) > 0:
+		return Unknown, text + ", waiting for " + some(c.waiting)
+	case c.good < c.want || c.want == 0:
+		return Unknown, text
+	}
+	return Open, text
+}
+
 // counted are a step's pods.
 type counted struct {
 	good, want, ready int

@@ -157,7 +157,7 @@ func (b *builder) addCanary(c *canary) {
 		Kind: AddGateway, Target: held.Namespace + "/" + held.Name, From: c.from, To: b.to, Version: held.Version, Namespace: held.Namespace, Release: &held, Like: c.release(),
 		Workloads: []mesh.Ref{second}, Why: "behind the same Service, held out of it until it is proven", Needs: []gate.Name{gate.ControlPlane},
 		Proof:    []gate.Name{gate.RolledOut, gate.Proxies, gate.SameServing, gate.SameAnswers},
-		Question: gate.Question{Workloads: []mesh.Ref{second}, Beside: &first, Held: true}, UndoFirst: c.undo, Undo: Undo{What: "uninstall"},
+		Question: gate.Question{Workloads: []mesh.Ref{second}, Beside: &first, Held: true}, Soak: b.req.Soak, UndoFirst: c.undo, Undo: Undo{What: "uninstall"},
 	})
 	stages, err := c.stages()
 	if err != nil {
@@ -192,7 +192,7 @@ func (b *builder) openTo(c canary, from, to int, first mesh.Ref) {
 	}
 	if to > from {
 		st.Question.Beside, st.UndoFirst = &first, c.undo
-		st.Needs = []gate.Name{gate.SameServing, gate.SameAnswers}
+		st.Needs = entry(st.Question, true)
 		st.Proof = b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies, gate.SameServing, gate.SameAnswers})
 		st.Undo.What = mesh.Count(to-from, "pod") + " out of the Service"
 	} else {

@@ -243,12 +243,12 @@ func (d *drift) workloads() {
 }
 
 // gateways finds managed Gateways that were not there: a label or a tag that
-// moves would roll them at once (R§9.3).
+// moves would roll them at once (R§9.3). One that the new revision deploys stays
+// where it is, and only the way back would roll it.
 func (d *drift) gateways() {
-	for _, g := range d.got.ManagedGateways {
-		known := slices.ContainsFunc(d.want.ManagedGateways, func(w mesh.Object) bool { return w.Namespace == g.Namespace && w.Name == g.Name })
-		if rev := d.got.GatewayRevision(g); !known && (slices.Contains(d.p.From, rev) || rev == d.p.To) {
-			d.say("gateway %s/%s: new, deployed by revision %s", g.Namespace, g.Name, rev)
+	for _, g := range newcomers(d.want, d.got) {
+		if rev := d.got.GatewayRevision(g); slices.Contains(d.p.From, rev) {
+			d.say("gateway %s/%s: new, deployed by revision %s, which would lose requests when what it follows moves (serin rollback, and plan again with it; or delete it, and serin resume)", g.Namespace, g.Name, rev)
 		}
 	}
 	for _, st := range d.p.Steps {
@@ -256,6 +256,43 @@ func (d *drift) gateways() {
 			d.managed(st)
 		}
 	}
+}
+
+// newcomers are the managed Gateways that were not there.
+func newcomers(want, got mesh.Snapshot) []mesh.Object {
+	return slices.DeleteFunc(slices.Clone(got.ManagedGateways), func(g mesh.Object) bool {
+		return slices.ContainsFunc(want.ManagedGateways, func(w mesh.Object) bool { return w.Namespace == g.Namespace && w.Name == g.Name })
+	})
+}
+
+// Newcomers says which managed Gateways have come to the plan's new revision since:
+// to take the run back would roll them at once, losing requests, or leave them with
+// no istiod.
+func Newcomers(want, got mesh.Snapshot, p Plan) []string {
+	var out []string
+	for _, g := range newcomers(want, got) {
+		if rev := got.GatewayRevision(g); rev == p.To {
+			out = append(out, fmt.Sprintf("gateway %s/%s: new, deployed by revision %s", g.Namespace, g.Name, rev))
+		}
+	}
+	return out
+}
+
+// Rolled says which managed Gateways a change of the mesh hands from one revision to
+// another, or to none, at once: their istiods would take the configuration of pods
+// that serve (R§9.3). A frozen one is serin's own to move.
+func Rolled(was, is mesh.Snapshot) []string {
+	var out []string
+	for _, g := range was.ManagedGateways {
+		o, ok := was.GatewayObject(g.Namespace, g.Name)
+		from, to := was.GatewayRevision(g), is.GatewayRevision(g)
+		_, served := was.ControlPlane(from)
+		_, serves := is.ControlPlane(to)
+		if ok && o.Frozen == "" && served && (from != to || !serves) {
+			out = append(out, g.Namespace+"/"+g.Name)
+		}
+	}
+	return out
 }
 
 // encoded is a canonical text of plain data: JSON sorts keys.

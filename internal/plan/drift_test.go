@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,8 +36,40 @@ func TestS14_whatJoinsIsNoDrift(t *testing.T) {
 			got.Injectors[i].Webhooks[0].NamespaceSelector.MatchExpressions = nil
 		}
 	}
+	if d := plan.Newcomers(want, got, p); len(d) > 0 {
+		t.Error(lines(d))
+	}
+	got.ManagedGateways = []mesh.Object{{Kind: "Gateway", Namespace: "default", Name: "gw"}} // by its namespace's label on the new revision
 	if d := plan.Drift(want, got, p); len(d) > 0 {
 		t.Error(lines(d))
+	}
+	if d := lines(plan.Newcomers(want, got, p)); d != "gateway default/gw: new, deployed by revision 1-29-1" {
+		t.Errorf("it stands in the way back: %s", d)
+	}
+}
+
+// S-25: what hands a Gateway to another revision at once, or leaves it with none, is
+// seen before it is done; a frozen one is serin's own to move.
+func TestS25_whatRollsGateways(t *testing.T) {
+	p, was := half()
+	was.ManagedGateways = []mesh.Object{{Kind: "Gateway", Namespace: "default", Name: "gw"}}
+	was.Edge.Gateways = []mesh.GatewayObject{{Namespace: "default", Name: "gw", Class: "istio", Controller: mesh.ControllerGateway, Managed: true}}
+	i := slices.IndexFunc(p.Steps, func(st plan.Step) bool { return st.Kind == plan.MoveNamespace && st.Namespace == "default" })
+	back := plan.SimulateUndo(was, p.Steps[i], was)
+	if d := lines(plan.Rolled(was, back)); d != "default/gw" {
+		t.Errorf("its namespace's label goes back: %q", d)
+	}
+	if d := plan.Rolled(was, was); len(d) > 0 {
+		t.Errorf("nothing changes: %v", d)
+	}
+	orphaned := was.Clone()
+	orphaned.ControlPlanes = slices.DeleteFunc(orphaned.ControlPlanes, func(c mesh.ControlPlane) bool { return c.Revision == p.To })
+	if d := lines(plan.Rolled(was, orphaned)); d != "default/gw" {
+		t.Errorf("its istiod goes: %q", d)
+	}
+	was.Edge.Gateways[0].Frozen = "serin-1"
+	if d := plan.Rolled(was, back); len(d) > 0 {
+		t.Errorf("frozen: %v", d)
 	}
 }
 
@@ -94,8 +127,8 @@ func TestS14_drift(t *testing.T) {
 		{"a release has other values", func(s *mesh.Snapshot) { release(s, "istiod").Values = map[string]any{"a": "b"} }, "release istio-system/istiod: its values have changed"},
 		{"a workload has another owner", func(s *mesh.Snapshot) { s.Workloads[0].Owner = argo }, "workload default/details-v1: belonged to none, belongs to argocd argocd/shop"},
 		{"a managed Gateway appears", func(s *mesh.Snapshot) {
-			s.ManagedGateways = []mesh.Object{{Kind: "Gateway", Namespace: "default", Name: "gw"}}
-		}, "gateway default/gw: new, deployed by revision"},
+			s.ManagedGateways = []mesh.Object{{Kind: "Gateway", Namespace: "default", Name: "gw", Revision: "default"}}
+		}, "gateway default/gw: new, deployed by revision default, which would lose requests when what it follows moves (serin rollback, and plan again with it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, want := half()

@@ -82,9 +82,7 @@ func (b *builder) judgeCanary(c canary) {
 	if _, there := b.s.Workload(c.second()); there || released {
 		b.find(codeTaken, Mandatory, release, "it, or a Deployment of its name, is there", "serin gateway remove takes one that was added by hand away")
 	}
-	if n := len(slices.DeleteFunc(slices.Clone(b.s.Edge.Scalers), func(s mesh.Scaler) bool { return s.Target != c.g.Ref })); n > 1 { // S-30
-		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%d HorizontalPodAutoscalers size it: they would fight over it, and which is to rest is not for serin to guess", n), "leave one of them")
-	}
+	b.judgeScalers(c.g.Ref, object)
 	for _, ref := range c.g.Beside {
 		if w, _ := b.s.Workload(ref); w.Gated {
 			b.find(codeTaken, Mandatory, "gateway "+ref.String(), "it is a second one behind the Service of "+c.g.Ref.String()+" already", "serin gateway remove "+ref.Name+" -n "+ref.Namespace)
@@ -97,6 +95,13 @@ func (b *builder) judgeCanary(c canary) {
 	b.judgeLed(c)
 	b.find(codeGatewayHeld, Info, release, "a pod of it that is made anew, by a drain or a node that fails, is held out of the Service until serin opens it",
 		"serin gateway shift "+c.held.Name+" -n "+c.held.Namespace)
+}
+
+// judgeScalers refuses two that size one gateway (S-30).
+func (b *builder) judgeScalers(ref mesh.Ref, object string) {
+	if n := len(slices.DeleteFunc(slices.Clone(b.s.Edge.Scalers), func(s mesh.Scaler) bool { return s.Target != ref })); n > 1 {
+		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%d HorizontalPodAutoscalers size it: they would fight over it, and which is to rest is not for serin to guess", n), "leave one of them")
+	}
 }
 
 // judgeLed evaluates who would inject the second gateway's pods once the new

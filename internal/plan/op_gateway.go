@@ -54,6 +54,7 @@ func (b *builder) addGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 	if b.addedAlready(want, ref) {
 		return
 	}
+	b.judgeScalers(g.Ref, object)
 	i, ok := b.judgeGatewayInjection(want) // S-28: evaluated, not guessed
 	if !ok || !b.goTo(i.Revision) {
 		return
@@ -67,7 +68,7 @@ func (b *builder) addGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 		Kind: AddGateway, Target: want.Namespace + "/" + name, From: g.Next, To: i.Revision, Version: want.Version, Namespace: want.Namespace, Release: &want, Like: r.Name,
 		Workloads: []mesh.Ref{ref}, Why: "behind the same Service, held out of it: injected by " + i.String(), Needs: []gate.Name{gate.ControlPlane},
 		Proof:    []gate.Name{gate.RolledOut, gate.Proxies, gate.SameServing, gate.SameAnswers},
-		Question: gate.Question{Workloads: []mesh.Ref{ref}, Beside: &g.Ref, Held: true}, Undo: Undo{What: "uninstall"},
+		Question: gate.Question{Workloads: []mesh.Ref{ref}, Beside: &g.Ref, Held: true}, Soak: min(b.req.Soak, tagSoak), Undo: Undo{What: "uninstall"},
 	})
 }
 
@@ -135,9 +136,8 @@ func (b *builder) shiftGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 	}
 	old, others := b.readyBeside(g)
 	q := gate.Question{Workloads: []mesh.Ref{g.Ref}, Held: true, Opened: n}
-	var proven []gate.Name
-	if old != nil {
-		q.Beside, proven = old, []gate.Name{gate.SameServing, gate.SameAnswers}
+	if n > w.Ready {
+		q.Beside = old
 	}
 	if n > w.Ready && old == nil && others == 0 && w.Ready == 0 {
 		b.find(codeGatewayDips, Overridable, object, "nothing else is ready behind its Service: its pods cannot be compared with any", "bring the first one back: serin gateway restore")
@@ -148,10 +148,22 @@ func (b *builder) shiftGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 	}
 	b.lead(Step{
 		Kind: OpenGateway, Target: g.Ref.String(), From: g.Next, To: g.Next, Namespace: g.Ref.Namespace, Workloads: []mesh.Ref{g.Ref}, Pods: &Pods{w.Ready, n},
-		Why: fmt.Sprintf("%d of its %s in the Service, one by one; %d others are", n, mesh.Count(w.Replicas, "pod"), others), Needs: proven,
+		Why: fmt.Sprintf("%d of its %s in the Service, one by one; %d others are", n, mesh.Count(w.Replicas, "pod"), others), Needs: entry(q, n > w.Ready),
 		Proof: b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies}), Question: q, Soak: min(b.req.Soak, tagSoak), Undo: Undo{What: undo},
 	})
 	b.withoutProbe()
+}
+
+// entry is what pods must show before they are let into a Service; out of it nobody
+// meets them.
+func entry(q gate.Question, in bool) []gate.Name { //nolint:revive // which way
+	switch {
+	case !in:
+		return nil
+	case q.Beside == nil:
+		return []gate.Name{gate.Steady, gate.Proxies}
+	}
+	return []gate.Name{gate.Steady, gate.Proxies, gate.SameServing, gate.SameAnswers}
 }
 
 // portion reads "3" or "25%" of a number of pods; a percentage rounds up.
@@ -204,6 +216,7 @@ func (b *builder) drainGateway(g mesh.Gateway, w mesh.Workload) {
 	}
 	b.judgeLeft(g, w.Ready)
 	b.judgeScaled(g)
+	b.judgeScalers(g.Ref, "gateway "+g.Ref.String())
 	if !b.goTo(g.Next) {
 		return
 	}

@@ -14,8 +14,9 @@ import (
 
 // The patience of the machine.
 const (
-	maxTries = 3           // of a deed that fails
-	settling = time.Minute // after a deed, in which gates other than requests may be shut
+	maxTries  = 3           // of a deed that fails
+	maxBreaks = 4           // of a proof, past its patience: what flaps is not proven
+	settling  = time.Minute // after a deed, in which gates other than requests may be shut
 )
 
 // Start returns the run of a plan on the mesh as it is.
@@ -169,7 +170,7 @@ func (r Run) applying(e Event) (Run, Effect) {
 	}
 	switch e.Kind {
 	case Applied:
-		r.Tries, r.Since, r.Verdicts = 0, e.At, nil
+		r.Tries, r.Breaks, r.Since, r.Verdicts = 0, 0, e.At, nil
 		return r.to(Proving).log(e.At, "applied, proving"), Observe
 	case Failed:
 		r.Tries++
@@ -200,7 +201,7 @@ func (r Run) awaiting(e Event) (Run, Effect) {
 		case r.Phase == Undoing:
 			return r.takenBack(e.At, "taken back from Git")
 		}
-		r.Tries, r.Since, r.Verdicts = 0, e.At, nil
+		r.Tries, r.Breaks, r.Since, r.Verdicts = 0, 0, e.At, nil
 		return r.to(Proving).log(e.At, "come from Git, proving"), Observe
 	case Began, Applied, Reverted, Drifted, Wished:
 	}
@@ -234,6 +235,9 @@ func (r Run) judged(e Event) (Run, Effect) {
 		}
 		return r.proven(e.At)
 	}
+	if !r.OpenSince.IsZero() {
+		r.Breaks++
+	}
 	r.OpenSince = time.Time{}
 	if r.ClosedSince.IsZero() {
 		r.ClosedSince = e.At
@@ -243,8 +247,11 @@ func (r Run) judged(e Event) (Run, Effect) {
 			return r.shut(e, "gate "+string(v.Gate)+" is shut: "+v.Reason)
 		}
 	}
-	if e.At.Sub(r.ClosedSince) >= r.patience() {
+	switch {
+	case e.At.Sub(r.ClosedSince) >= r.patience():
 		return r.hold(e.At, "not proven after "+r.patience().String()+": "+closed(e.Verdicts))
+	case r.Breaks >= maxBreaks && e.At.Sub(r.Since) >= r.patience(): // it would never run out of patience
+		return r.hold(e.At, fmt.Sprintf("not proven after %s, its gates open and close again, %d times: %s", e.At.Sub(r.Since).Round(time.Second), r.Breaks, closed(e.Verdicts)))
 	}
 	return r, Observe
 }

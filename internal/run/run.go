@@ -50,6 +50,7 @@ type Run struct {
 	WishSeq     int64          `json:"wishSeq,omitempty"`  // the last wish taken
 	Tries       int            `json:"tries,omitempty"`    // of the current deed, failed
 	Since       time.Time      `json:"since,omitzero"`     // when the current phase of the step began
+	Breaks      int            `json:"breaks,omitempty"`   // how often the Proof gates have closed again since then
 	Pardoned    int            `json:"pardoned,omitempty"` // failed requests in spite of which a person has resumed the run: the budget counts from there
 }
 

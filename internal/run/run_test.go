@@ -281,6 +281,30 @@ func TestNext_patienceIsTheRequests(t *testing.T) {
 	}
 }
 
+// Gates that open and close again, as those of a pod whose readiness flaps, are not
+// waited for for ever: patience runs out for them too.
+func TestNext_whatFlapsIsNotProven(t *testing.T) {
+	r := start(t, plan.Hold)
+	r, at := upTo(t, r, 5, run.Proving)
+	soak := time.Duration(r.Plan.Steps[4].Soak)
+	for n := range 100 {
+		state := []gate.State{gate.Open, gate.Unknown}[n%2]
+		at = at.Add(soak / 2)
+		if r, _ = run.Next(r, judged(r, at, state)); r.Phase != run.Proving {
+			break
+		}
+	}
+	if r.Phase != run.Held || !strings.Contains(r.Cause, "open and close again") || !strings.Contains(r.Cause, "as told") {
+		t.Fatalf("%s because %q", r.Phase, r.Cause)
+	}
+	if waited := at.Sub(r.Since); waited < r.Plan.Request.Waits() {
+		t.Errorf("held after %s, before its patience", waited)
+	}
+	if r, _ = run.Next(r, wish(run.WishResume)); r.Phase != run.Proving || r.Breaks != 0 {
+		t.Errorf("resumed: %s after %d breaks", r.Phase, r.Breaks)
+	}
+}
+
 // What a step needs may be unknown as long as the patience lasts; a person may
 // take any time to say yes.
 func TestNext_aNeedHasItsPatienceToo(t *testing.T) {

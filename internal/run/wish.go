@@ -23,7 +23,7 @@ func (r Run) wished(e Event) (Run, Effect) { //nolint:cyclop // a case a wish
 	case WishResume:
 		r.Paused = false
 		if r.Phase == Held {
-			r.Tries, r.Since, r.OpenSince, r.ClosedSince = 0, e.At, time.Time{}, time.Time{}
+			r.Tries, r.Breaks, r.Since, r.OpenSince, r.ClosedSince = 0, 0, e.At, time.Time{}, time.Time{}
 			if r.HeldFrom != Undoing { // why it is taken back stays true
 				r.Cause = ""
 			}

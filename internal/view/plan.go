@@ -245,7 +245,7 @@ func gates(names []gate.Name, s plan.Step, soak plan.Duration) string {
 }
 
 // phrase is what a gate asks for, in the words of a plan.
-func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for each gate
+func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop,funlen // a line for each gate
 	switch n {
 	case gate.ControlPlane:
 		return "istiod ready"
@@ -282,6 +282,8 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop // a line for eac
 		return "hooks say yes (" + string(n) + ")"
 	case gate.Prove:
 		return "prove is clean"
+	case gate.Steady:
+		return "its pods ready"
 	case gate.SameServing:
 		return "same routes, listeners, certificates"
 	case gate.SameAnswers:
