@@ -50,6 +50,12 @@ func faults() []faultKind {
 		{"unstall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, false); return nil })},
 		{"fail-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.FailNew(ns, n, true); return nil })},
 		{"mend-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.FailNew(ns, n, false); return nil })},
+		{"lose-host", "NAMESPACE/WORKLOAD HOST", 2, func(_ context.Context, l *Lab, args []string) error {
+			ns, name, _ := strings.Cut(args[0], "/")
+			l.kubelet.LoseHost(ns, name, args[1])
+			return nil
+		}},
+		{"find-host", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.LoseHost(ns, n, ""); return nil })},
 		{"reject", "NAMESPACE/POD TYPE-URL", 2, func(_ context.Context, l *Lab, args []string) error {
 			ns, name, _ := strings.Cut(args[0], "/")
 			return l.kubelet.Reject(ns, name, args[1])

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -19,7 +20,50 @@ type Config struct {
 	Host  string // Host header, if not the URL's
 	Rate  int    // requests a second
 	Fresh bool   // a new connection for each request
+	HTTP2 bool   // HTTP/2 without TLS, its connection kept
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Mixed shares a rate out over what clients use: HTTP/1.1 with new and with kept
+// connections, and HTTP/2.
+func Mixed(cfg Config) []Config {
+	fresh, kept, two := cfg, cfg, cfg
+	fresh.Fresh, fresh.HTTP2 = true, false
+	kept.Fresh, kept.HTTP2 = false, false
+	two.Fresh, two.HTTP2 = false, true
+	kept.Rate, two.Rate = max(1, cfg.Rate*3/10), max(1, cfg.Rate*3/10)
+	fresh.Rate = max(1, cfg.Rate-kept.Rate-two.Rate)
+	return []Config{fresh, kept, two}
+}
+
+// Kind is how the requests are carried.
+func (c Config) Kind() string {
+	switch {
+	case c.HTTP2:
+		return "http2"
+	case c.Fresh:
+		return "http1-new"
+	}
+	return "http1-kept"
+}
+
+// idle is how long a connection is kept that nothing is sent on: for less than
+// gateways and services drain. A server that closes an idle connection cannot know
+// that a request is on its way; a client that keeps one for longer than its server's
+// drain loses a request now and then, whoever stops the server and however.
+const idle = 3 * time.Second
+
+// Transport carries the requests.
+func (c Config) Transport() *http.Transport {
+	t := &http.Transport{DialContext: c.Dial, DisableKeepAlives: c.Fresh, MaxIdleConnsPerHost: 64, IdleConnTimeout: idle}
+	if t.DialContext == nil {
+		t.DialContext = (&net.Dialer{Timeout: 2 * time.Second}).DialContext
+	}
+	if c.HTTP2 {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return t
 }
 
 // Failure is a request that was lost.
@@ -31,6 +75,7 @@ type Failure struct {
 // Snapshot is a count at one moment. Sent is Failed plus those answered with 200.
 type Snapshot struct {
 	Sent, Failed int
+	Kinds        map[string]int // sent, by kind
 	P50, P99     time.Duration
 	Failures     []Failure // the first thousand
 }
@@ -39,6 +84,7 @@ type Snapshot struct {
 type Counter struct {
 	mu        sync.Mutex
 	latencies []time.Duration
+	kinds     map[string]int
 	failed    int
 	failures  []Failure
 	done      chan struct{}
@@ -46,30 +92,26 @@ type Counter struct {
 
 const keepFailures = 1000
 
-// Run starts the load; it ends when ctx does.
-func Run(ctx context.Context, cfg Config) *Counter {
-	c := &Counter{done: make(chan struct{})}
-	dial := cfg.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 2 * time.Second}).DialContext
+// Run starts a load of one kind or of several; it ends when ctx does.
+func Run(ctx context.Context, cfgs ...Config) *Counter {
+	c := &Counter{kinds: map[string]int{}, done: make(chan struct{})}
+	var wg sync.WaitGroup
+	for _, cfg := range cfgs {
+		client := &http.Client{Timeout: 8 * time.Second, Transport: cfg.Transport()}
+		wg.Go(func() { c.loop(ctx, client, cfg) })
 	}
-	client := &http.Client{
-		Timeout:   8 * time.Second,
-		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: cfg.Fresh, MaxIdleConnsPerHost: 64},
-	}
-	go c.loop(ctx, client, cfg)
+	go func() { wg.Wait(); close(c.done) }()
 	return c
 }
 
 func (c *Counter) loop(ctx context.Context, client *http.Client, cfg Config) {
 	var wg sync.WaitGroup
+	defer wg.Wait()
 	t := time.NewTicker(time.Second / time.Duration(cfg.Rate))
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			wg.Wait()
-			close(c.done)
 			return
 		case <-t.C:
 			wg.Go(func() { c.send(client, cfg) }) //nolint:contextcheck // see send
@@ -83,13 +125,14 @@ func (c *Counter) send(client *http.Client, cfg Config) {
 	cause := once(client, cfg)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.kinds[cfg.Kind()]++
 	if cause == "" {
 		c.latencies = append(c.latencies, time.Since(start))
 		return
 	}
 	c.failed++
 	if len(c.failures) < keepFailures {
-		c.failures = append(c.failures, Failure{start, cause})
+		c.failures = append(c.failures, Failure{start, cfg.Kind() + ": " + cause})
 	}
 }
 
@@ -122,7 +165,7 @@ func (c *Counter) Wait() { <-c.done }
 // Snapshot returns the counts so far.
 func (c *Counter) Snapshot() Snapshot {
 	c.mu.Lock()
-	s := Snapshot{Sent: len(c.latencies) + c.failed, Failed: c.failed, Failures: slices.Clone(c.failures)}
+	s := Snapshot{Sent: len(c.latencies) + c.failed, Failed: c.failed, Kinds: maps.Clone(c.kinds), Failures: slices.Clone(c.failures)}
 	sorted := slices.Clone(c.latencies)
 	c.mu.Unlock()
 	slices.Sort(sorted)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -59,5 +60,55 @@ func TestARefusedConnectionIsLost(t *testing.T) {
 	c.Wait()
 	if s := c.Snapshot(); s.Failed != s.Sent || !strings.Contains(s.Failures[0].Cause, "refused") {
 		t.Errorf("%+v", s)
+	}
+}
+
+// The three kinds of a mixed load arrive as they say, at the rates they share.
+func TestMixedIsOfEachKind(t *testing.T) {
+	var mu sync.Mutex
+	connections, seen := map[string]map[string]bool{}, map[string]int{}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		kind := r.Proto
+		if r.Close || r.Header.Get("Connection") == "close" {
+			kind += " new"
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		seen[kind]++
+		if connections[kind] == nil {
+			connections[kind] = map[string]bool{}
+		}
+		connections[kind][r.RemoteAddr] = true
+	}))
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	defer srv.Close()
+	cfgs := load.Mixed(load.Config{URL: srv.URL, Rate: 200})
+	if total := cfgs[0].Rate + cfgs[1].Rate + cfgs[2].Rate; total != 200 {
+		t.Errorf("together they send %d a second, want 200", total)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c := load.Run(ctx, cfgs...)
+	enough := func(s load.Snapshot) bool {
+		return s.Kinds["http1-new"] > 5 && s.Kinds["http1-kept"] > 5 && s.Kinds["http2"] > 5
+	}
+	for !enough(c.Snapshot()) {
+		if t.Context().Err() != nil {
+			t.Fatal("a kind was not sent")
+		}
+	}
+	cancel()
+	c.Wait()
+	s := c.Snapshot()
+	want := map[string]int{"HTTP/1.1 new": s.Kinds["http1-new"], "HTTP/1.1": s.Kinds["http1-kept"], "HTTP/2.0": s.Kinds["http2"]}
+	for kind, n := range want {
+		if seen[kind] != n {
+			t.Errorf("%s: counted %d, the server has seen %d", kind, n, seen[kind])
+		}
+	}
+	if s.Failed > 0 || len(connections["HTTP/1.1 new"]) != seen["HTTP/1.1 new"] || len(connections["HTTP/2.0"]) != 1 || len(connections["HTTP/1.1"]) >= seen["HTTP/1.1"] {
+		t.Errorf("failed %d; connections: %d new, %d kept, %d of HTTP/2", s.Failed, len(connections["HTTP/1.1 new"]), len(connections["HTTP/1.1"]), len(connections["HTTP/2.0"]))
 	}
 }

@@ -97,6 +97,9 @@ func (w *worker) makeProxy(s *slot, pod *corev1.Pod, env map[string]string) (run
 	if err != nil {
 		return nil, fmt.Errorf("making the proxy: %w", err)
 	}
+	if host := w.k.loses(pod); host != "" {
+		p.Lose(host)
+	}
 	return &proxyContainer{Proxy: p}, nil
 }
 

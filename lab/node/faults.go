@@ -2,7 +2,10 @@ package node
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/serin-mesh/serin/lab/fabric"
 )
@@ -104,6 +107,26 @@ func (k *Kubelet) FailNew(namespace, workload string, on bool) { //nolint:revive
 			}
 		}
 	}
+}
+
+// LoseHost makes the proxies of a workload's new pods answer a host with 404; an
+// empty one lifts it, for those that are born later.
+func (k *Kubelet) LoseHost(namespace, workload, host string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.losing[namespace+"/"+workload] = host
+}
+
+// loses is the host that a new pod's proxy is to lose.
+func (k *Kubelet) loses(pod *corev1.Pod) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for at, host := range k.losing {
+		if ns, name, _ := strings.Cut(at, "/"); ns == pod.Namespace && strings.HasPrefix(pod.Name, name+"-") {
+			return host
+		}
+	}
+	return ""
 }
 
 // fails says whether a failure of apps lasts.

@@ -69,7 +69,7 @@ func (p *Proxy) configDump(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("include_eds") {
 		parts = append(parts, endpoints)
 	}
-	parts = append(parts, listeners, routes, p.secrets())
+	parts = append(parts, listeners, routes, p.secrets(s))
 	dump := &adminv3.ConfigDump{}
 	for _, m := range parts {
 		if masked(m, r.URL.Query().Get("mask")) {
@@ -123,12 +123,23 @@ func at(a *core.Address) *endpoint.LbEndpoint {
 	return &endpoint.LbEndpoint{HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{Address: a}}}
 }
 
-// secrets is the mesh's root, the one certificate that the lab's proxies use.
-func (p *Proxy) secrets() *adminv3.SecretsConfigDump {
+// secrets are the mesh's root and the certificates that istiod has sent, without
+// their keys; those that were asked for and have not come are warming.
+func (p *Proxy) secrets(s *state) *adminv3.SecretsConfigDump {
 	root := &tls.Secret{Name: "ROOTCA", Type: &tls.Secret_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
 		TrustedCa: &core.DataSource{Specifier: &core.DataSource_InlineBytes{InlineBytes: p.cfg.RootCA()}},
 	}}}
-	return &adminv3.SecretsConfigDump{DynamicActiveSecrets: []*adminv3.SecretsConfigDump_DynamicSecret{{Name: "ROOTCA", Secret: pack(root)}}}
+	dump := &adminv3.SecretsConfigDump{DynamicActiveSecrets: []*adminv3.SecretsConfigDump_DynamicSecret{{Name: "ROOTCA", Secret: pack(root)}}}
+	for _, n := range s.sdsNames() {
+		sent := s.secrets[n]
+		if sent == nil {
+			dump.DynamicWarmingSecrets = append(dump.DynamicWarmingSecrets, &adminv3.SecretsConfigDump_DynamicSecret{Name: n, Secret: pack(&tls.Secret{Name: n})})
+			continue
+		}
+		shown := &tls.Secret{Name: n, Type: &tls.Secret_TlsCertificate{TlsCertificate: &tls.TlsCertificate{CertificateChain: sent.GetTlsCertificate().GetCertificateChain()}}}
+		dump.DynamicActiveSecrets = append(dump.DynamicActiveSecrets, &adminv3.SecretsConfigDump_DynamicSecret{Name: n, Secret: pack(shown)})
+	}
+	return dump
 }
 
 // clusterDump lists clusters and their endpoints as Envoy does: as lines, or with

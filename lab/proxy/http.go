@@ -48,6 +48,10 @@ func (p *Proxy) DialOutbound(ctx context.Context, network, address string) (net.
 
 // serveListener forwards one downstream connection of an outbound or gateway listener.
 func (p *Proxy) serveListener(c *chain, conn net.Conn, original string) {
+	if len(c.secure) > 0 {
+		p.terminate(c, conn, original)
+		return
+	}
 	if !c.http {
 		p.serveTCP(c.tcp, conn, original)
 		return
@@ -80,7 +84,7 @@ func (p *Proxy) outbound(w http.ResponseWriter, r *http.Request, c *chain, origi
 	}
 	s := p.state.Load()
 	name, retries, ok := s.routeFor(c, r.Host, r.URL.Path)
-	if !ok {
+	if _, lost := p.lost.Load(hostOf(r.Host)); !ok || lost {
 		w.WriteHeader(http.StatusNotFound)
 		p.stats.count(p.labels("source", r, "", http.StatusNotFound))
 		return
@@ -88,6 +92,13 @@ func (p *Proxy) outbound(w http.ResponseWriter, r *http.Request, c *chain, origi
 	code := p.forward(w, r, target{name, retries, original})
 	p.stats.count(p.labels("source", r, name, code))
 	p.logAccess(c, r, code, name)
+}
+
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 // target is where a request goes.

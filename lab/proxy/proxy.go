@@ -51,6 +51,7 @@ type Proxy struct {
 	transport *http.Transport
 	stats     *stats
 	rejects   sync.Map // type URL -> struct{}: a fault
+	lost      sync.Map // host -> struct{}: a fault
 	connected atomic.Bool
 }
 
@@ -135,6 +136,9 @@ func (p *Proxy) Drained() bool { return p.deaf.Load() }
 // Reject makes the proxy refuse every further push of a type: a fault.
 func (p *Proxy) Reject(typeURL string) { p.rejects.Store(typeURL, struct{}{}) }
 
+// Lose makes the proxy answer a host with 404, whatever its routes say.
+func (p *Proxy) Lose(host string) { p.lost.Store(host, struct{}{}) }
+
 // Accept implements fabric.PodNet: traffic from other pods.
 func (p *Proxy) Accept(port int, c net.Conn) bool {
 	switch port {
@@ -193,10 +197,14 @@ func (p *Proxy) readiness(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveConn serves HTTP on one connection, in the background.
+// serveConn serves HTTP on one connection, in the background: 1.1 or, as Envoy's
+// codec AUTO does, 2 to a client that begins so.
 func serveConn(c net.Conn, h http.Handler) {
 	l := &oneConn{c: c, done: make(chan struct{})}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, ConnState: func(_ net.Conn, st http.ConnState) {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: h, Protocols: protocols, ReadHeaderTimeout: 30 * time.Second, ConnState: func(_ net.Conn, st http.ConnState) {
 		if st == http.StateClosed || st == http.StateHijacked {
 			l.end()
 		}

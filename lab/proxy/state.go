@@ -16,6 +16,7 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
 // state is what istiod sent, made ready for forwarding. It is never changed
@@ -26,6 +27,7 @@ type state struct {
 	endpoints map[string]*endpoint.ClusterLoadAssignment
 	listeners map[string]*listener.Listener
 	routes    map[string]*route.RouteConfiguration
+	secrets   map[string]*tls.Secret
 	got       map[string]bool // type URLs received
 
 	byAddr  map[string]*chain // "ip:port" of outbound listeners
@@ -38,8 +40,11 @@ type chain struct {
 	http   bool
 	rds    string
 	inline *route.RouteConfiguration
-	tcp    string // cluster
-	access bool   // it has an access log
+	tcp    string   // cluster
+	access bool     // it has an access log
+	names  []string // that TLS clients call it by; none is any
+	secret string   // whose certificate ends TLS; empty where nothing does
+	secure []*chain // the chains of a listener that ends TLS: by the name that a client calls
 }
 
 // clone returns a copy whose maps may be replaced.
@@ -94,26 +99,77 @@ func inboundPorts(l *listener.Listener) map[int]bool {
 	return ports
 }
 
-// chainOf picks the chain plain traffic takes: the first with an HTTP connection manager, else the first TCP proxy.
+// chainOf picks the chain plain traffic takes: the first with an HTTP connection
+// manager, else the first TCP proxy. Those that end TLS are taken by name.
 func chainOf(l *listener.Listener) *chain {
 	chains := slices.Clone(l.GetFilterChains())
 	if d := l.GetDefaultFilterChain(); d != nil {
 		chains = append(chains, d)
 	}
-	var tcp *chain
+	var plain *chain
+	var secure []*chain
 	for _, fc := range chains {
-		for _, f := range fc.GetFilters() {
-			h := &hcm.HttpConnectionManager{}
-			if f.GetTypedConfig().UnmarshalTo(h) == nil {
-				return &chain{http: true, rds: h.GetRds().GetRouteConfigName(), inline: h.GetRouteConfig(), access: len(h.GetAccessLog()) > 0}
-			}
-			t := &tcpproxy.TcpProxy{}
-			if tcp == nil && f.GetTypedConfig().UnmarshalTo(t) == nil {
-				tcp = &chain{tcp: t.GetCluster()}
+		c := filtered(fc)
+		switch {
+		case c == nil:
+		case c.secret != "":
+			secure = append(secure, c)
+		case plain == nil || c.http && !plain.http:
+			plain = c
+		}
+	}
+	if len(secure) == 0 {
+		return plain
+	}
+	return &chain{secure: secure}
+}
+
+// filtered is one filter chain of a listener; nil for one that does not forward.
+func filtered(fc *listener.FilterChain) *chain {
+	var c *chain
+	for _, f := range fc.GetFilters() {
+		h := &hcm.HttpConnectionManager{}
+		if f.GetTypedConfig().UnmarshalTo(h) == nil {
+			c = &chain{http: true, rds: h.GetRds().GetRouteConfigName(), inline: h.GetRouteConfig(), access: len(h.GetAccessLog()) > 0}
+			break
+		}
+		t := &tcpproxy.TcpProxy{}
+		if c == nil && f.GetTypedConfig().UnmarshalTo(t) == nil {
+			c = &chain{tcp: t.GetCluster()}
+		}
+	}
+	if c != nil {
+		c.names, c.secret = fc.GetFilterChainMatch().GetServerNames(), secretOf(fc)
+	}
+	return c
+}
+
+// secretOf names the certificate of a user's that ends a filter chain's TLS: the
+// pods' own, of mutual TLS within the mesh, the lab does without.
+func secretOf(fc *listener.FilterChain) string {
+	t := &tls.DownstreamTlsContext{}
+	if fc.GetTransportSocket().GetTypedConfig().UnmarshalTo(t) != nil {
+		return ""
+	}
+	for _, s := range t.GetCommonTlsContext().GetTlsCertificateSdsSecretConfigs() {
+		if strings.HasPrefix(s.GetName(), "kubernetes://") {
+			return s.GetName()
+		}
+	}
+	return ""
+}
+
+// sdsNames lists the certificates that the listeners refer to.
+func (s *state) sdsNames() []string {
+	names := map[string]bool{}
+	for _, l := range s.listeners {
+		for _, fc := range l.GetFilterChains() {
+			if n := secretOf(fc); n != "" {
+				names[n] = true
 			}
 		}
 	}
-	return tcp
+	return slices.Sorted(maps.Keys(names))
 }
 
 // edsNames lists the clusters whose endpoints are to be asked for.

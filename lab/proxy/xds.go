@@ -16,6 +16,7 @@ import (
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	secret "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	xds "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
@@ -32,6 +33,7 @@ const (
 	typeEDS    = typePrefix + "endpoint.v3.ClusterLoadAssignment"
 	typeLDS    = typePrefix + "listener.v3.Listener"
 	typeRDS    = typePrefix + "route.v3.RouteConfiguration"
+	typeSDS    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
 // subscription is what was last said and heard of one type on a stream.
@@ -53,7 +55,7 @@ func (p *Proxy) stream(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the stream: %w", err)
 	}
-	subs := map[string]*subscription{typeCDS: {}, typeEDS: {}, typeLDS: {}, typeRDS: {}}
+	subs := map[string]*subscription{typeCDS: {}, typeEDS: {}, typeLDS: {}, typeRDS: {}, typeSDS: {}}
 	if err := p.ask(s, subs, typeCDS, nil); err != nil {
 		return err
 	}
@@ -86,7 +88,7 @@ func (p *Proxy) receive(s xds.AggregatedDiscoveryService_StreamAggregatedResourc
 		return err
 	}
 	p.mu.Lock()
-	eds, rds := p.next.edsNames(), p.next.rdsNames()
+	eds, rds, sds := p.next.edsNames(), p.next.rdsNames(), p.next.sdsNames()
 	p.mu.Unlock()
 	switch r.GetTypeUrl() {
 	case typeCDS:
@@ -98,7 +100,12 @@ func (p *Proxy) receive(s xds.AggregatedDiscoveryService_StreamAggregatedResourc
 		}
 	case typeLDS:
 		if len(rds) > 0 || subs[typeRDS].asked {
-			return p.ask(s, subs, typeRDS, rds)
+			if err := p.ask(s, subs, typeRDS, rds); err != nil {
+				return err
+			}
+		}
+		if len(sds) > 0 || subs[typeSDS].asked {
+			return p.ask(s, subs, typeSDS, sds)
 		}
 	}
 	return nil
@@ -153,6 +160,10 @@ func (p *Proxy) use(typ string, resources []*anypb.Any) error {
 		var changed map[string]*route.RouteConfiguration
 		changed, err = decode(resources, func(r *route.RouteConfiguration) string { return r.GetName() })
 		n.routes = merge(n.routes, changed)
+	case typeSDS:
+		var changed map[string]*secret.Secret
+		changed, err = decode(resources, func(s *secret.Secret) string { return s.GetName() })
+		n.secrets = merge(n.secrets, changed)
 	}
 	if err != nil {
 		return err

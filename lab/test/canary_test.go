@@ -58,6 +58,7 @@ func TestGatewayCanaryPlan_thereAndBack(t *testing.T) {
 	const added = "istio-ingress-1-29-1"
 	w := newWorld(t, "1.27.0", "1.29.1")
 	w.scaleIngress("2")
+	w.busy()
 	before := w.snapshot()
 	b := w.watchBehind(bookinfo.Gateway, bookinfo.Gateway)
 	file := w.plan("1.29.1", "--gateways", "canary", "--patience", "20s", "--no-prove")
@@ -120,6 +121,7 @@ func TestGatewayCanaryPlan_thereAndBack(t *testing.T) {
 
 	b.reset()
 	w.run(5, "rollback")
+	w.kinds()
 	w.lost()
 	if least, _ := b.least(added); least < 2 {
 		t.Errorf("back: ready behind the Service at every instant at least %d, want 2", least)

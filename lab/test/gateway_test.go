@@ -4,93 +4,47 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/serin-mesh/serin/internal/mesh"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/serin-mesh/serin/lab/behind"
 	"github.com/serin-mesh/serin/lab/bookinfo"
 )
 
-// behind records from the API how many pods were ready behind a Service at every
-// instant, and which.
-type behind struct {
-	mu     sync.Mutex
-	slices map[string][]string // of each EndpointSlice: its ready pods
-	fewest int
-	seen   map[string]bool
-	now    int
+// watched is what was behind a Service, at every instant.
+type watched struct {
+	*behind.Service
+
+	t testing.TB
 }
 
-func (w *world) watchBehind(namespace, service string) *behind {
+func (w *world) watchBehind(namespace, service string) *watched {
 	w.t.Helper()
-	b := &behind{slices: map[string][]string{}, fewest: 1 << 30, seen: map[string]bool{}}
-	opts := metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service}
 	ctx, stop := context.WithCancel(context.Background())
 	w.t.Cleanup(stop)
-	list, err := w.kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, opts)
+	b, err := behind.Watch(ctx, w.kube, namespace, service)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for i := range list.Items {
-		b.take(&list.Items[i])
-	}
-	b.reset()
-	opts.ResourceVersion = list.ResourceVersion
-	events, err := w.kube.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, opts)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	go func() {
-		for e := range events.ResultChan() {
-			if s, ok := e.Object.(*discoveryv1.EndpointSlice); ok {
-				b.take(s)
-			}
-		}
-	}()
-	return b
+	return &watched{b, w.t}
 }
 
-func (b *behind) take(s *discoveryv1.EndpointSlice) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var ready []string
-	for _, e := range s.Endpoints {
-		if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil {
-			ready = append(ready, e.TargetRef.Name)
-			b.seen[e.TargetRef.Name] = true
-		}
-	}
-	b.slices[s.Name] = ready
-	b.now = 0
-	for _, r := range b.slices {
-		b.now += len(r)
-	}
-	b.fewest = min(b.fewest, b.now)
-}
-
-func (b *behind) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.fewest = b.now
-}
+func (b *watched) reset() { b.Reset() }
 
 // least is the fewest pods that were ready at any instant, and whether one whose
 // name begins so was ever among them.
-func (b *behind) least(prefix string) (int, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for name := range b.seen {
-		if strings.HasPrefix(name, prefix) {
-			return b.fewest, true
-		}
+func (b *watched) least(prefix string) (int, bool) {
+	b.t.Helper()
+	n, err := b.Least()
+	if err != nil {
+		b.t.Error(err)
 	}
-	return b.fewest, false
+	return n, b.Met(prefix)
 }
 
 func (w *world) scaleIngress(n string) {
@@ -124,6 +78,7 @@ func TestGatewayCanary_behindTheSameService(t *testing.T) {
 	w := newWorld(t, "1.27.0", "1.29.1")
 	w.scaleIngress("2")
 	w.run(0, "install", "istiod", "--revision", "1-29-1", "--version", "1.29.1", "--charts", w.lab.ChartRepo(), "--from-revision", "default", "-y")
+	w.busy()
 	before := w.snapshot()
 	b := w.watchBehind(bookinfo.Gateway, bookinfo.Gateway)
 	traffic := []string{"--soak", "1s", "--probe-url", "http://" + w.address + bookinfo.Path, "--probe-host", bookinfo.Host}
@@ -172,5 +127,6 @@ func TestGatewayCanary_behindTheSameService(t *testing.T) {
 			t.Errorf("at the end: %+v", g)
 		}
 	}
+	w.kinds()
 	w.lost()
 }

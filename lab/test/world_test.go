@@ -161,7 +161,7 @@ func (w *world) lost() {
 	w.stop()
 	w.load.Wait()
 	s := w.load.Snapshot()
-	w.t.Logf("requests: sent %d failed %d p50 %s p99 %s", s.Sent, s.Failed, s.P50, s.P99)
+	w.t.Logf("requests: sent %d (%v) failed %d p50 %s p99 %s", s.Sent, s.Kinds, s.Failed, s.P50, s.P99)
 	if s.Sent < 100 {
 		w.t.Errorf("only %d requests were sent: the test proves nothing", s.Sent)
 	}

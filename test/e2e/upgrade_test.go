@@ -42,5 +42,8 @@ func TestUpgrade_thereAndBackLosesNothing(t *testing.T) {
 // in is the world within a part of a test.
 func (w *world) in(t *testing.T) *world {
 	t.Helper()
-	return &world{t: t, kubeconfig: w.kubeconfig, charts: w.charts, serin: w.serin, cfg: w.cfg, kube: w.kube, loader: w.loader, fresh: w.fresh}
+	return &world{
+		t: t, kubeconfig: w.kubeconfig, charts: w.charts, serin: w.serin, cfg: w.cfg, kube: w.kube, loader: w.loader,
+		fresh: w.fresh, rates: w.rates, front: w.front,
+	}
 }

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -57,8 +58,10 @@ type world struct {
 	mu         sync.Mutex
 	typed      int // commands
 	onStep     func(name string)
-	blind      bool // plans have no requests of serin's own
-	fresh      bool // every request is on a connection of its own
+	blind      bool              // plans have no requests of serin's own
+	fresh      bool              // every request is on a connection of its own
+	rates      map[load.Kind]int // other than the usual ones
+	front      string            // host:port of another gateway that the load and serin's requests go through
 }
 
 // step is a moment that failures are laid to.
@@ -137,6 +140,10 @@ func (w *world) begin() {
 	if w.fresh {
 		cfg.Rates = map[load.Kind]int{load.HTTP1New: max(1, *rateFlag*80/100), load.DirectNew: max(1, *rateFlag*20/100)}
 	}
+	if w.rates != nil {
+		cfg.Rates = w.rates
+	}
+	cfg.Gateway = cmp.Or(w.front, cfg.Gateway)
 	w.mu.Lock()
 	w.steps, w.typed = []step{{time.Now(), "before"}}, 0
 	w.mu.Unlock()
@@ -381,6 +388,7 @@ func (w *world) reachable() string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	cfg.Gateway = cmp.Or(w.front, cfg.Gateway)
 	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", cfg.Gateway)
 	if err != nil {
 		return ""

@@ -12,18 +12,14 @@ import (
 	"sync"
 	"time"
 
+	counted "github.com/serin-mesh/serin/lab/load"
+
 	"github.com/serin-mesh/serin/test/e2e/service"
 )
 
 // patience is long: a slow answer is latency, and is shown as such; an answer that
 // does not come is a loss.
 const patience = 30 * time.Second
-
-// idle is how long a connection is kept that nothing is sent on: for less than the
-// services drain. A server that closes an idle connection cannot know that a request
-// is on its way; a client that keeps one for longer than its server's drain loses a
-// request now and then, whoever stops the server and however.
-const idle = 3 * time.Second
 
 // requests sends at a fixed rate until ctx ends, and returns when all that it
 // has sent is accounted for.
@@ -49,15 +45,11 @@ func requests(ctx context.Context, cfg Config, kind Kind, c *counter) {
 }
 
 func client(kind Kind) *http.Client {
-	t := &http.Transport{
-		DialContext:       (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		DisableKeepAlives: kind == HTTP1New || kind == DirectNew, MaxIdleConnsPerHost: 64, IdleConnTimeout: idle,
+	c := counted.Config{
+		Fresh: kind == HTTP1New || kind == DirectNew, HTTP2: kind == HTTP2,
+		Dial: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 	}
-	if kind == HTTP2 {
-		t.Protocols = new(http.Protocols)
-		t.Protocols.SetUnencryptedHTTP2(true)
-	}
-	return &http.Client{Transport: t, Timeout: patience}
+	return &http.Client{Transport: c.Transport(), Timeout: patience}
 }
 
 // request sends one and counts what became of it. Its context is its own: the

@@ -99,8 +99,13 @@ func (l Loader) Settle(ctx context.Context) error {
 			cfg.Rates[k] = 10
 		}
 	}
+	return l.SettleOn(ctx, cfg)
+}
+
+// SettleOn is Settle of a load that is said, rates and all.
+func (l Loader) SettleOn(ctx context.Context, cfg load.Config) error {
 	last := errors.New("nothing was sent")
-	err = wait.PollUntilContextTimeout(ctx, time.Millisecond, 90*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 90*time.Second, true, func(ctx context.Context) (bool, error) {
 		last = l.try(ctx, cfg)
 		return last == nil, nil
 	})
