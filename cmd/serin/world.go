@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"runtime/debug"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/serin-mesh/serin/internal/access"
@@ -32,7 +34,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Lacks: lacks, Asker: asker, Drivers: drivers,
+		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Logs: logs, Lacks: lacks, Asker: asker, Drivers: drivers,
 		Manifest: manifest, Content: content, Evidence: collected, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
 		Rehearsals: rehearsals, Hooks: asked,
 		Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
@@ -112,6 +114,23 @@ func gathered[T any](t cli.Target, ask func(*evidence.Gatherer) (T, error)) (T, 
 	}
 	defer g.Close()
 	return ask(g)
+}
+
+func logs(ctx context.Context, t cli.Target, q cli.LogQuestion) (io.ReadCloser, error) {
+	r, err := reader(t)
+	if err != nil {
+		return nil, err
+	}
+	o := corev1.PodLogOptions{Container: q.Container, Follow: q.Follow}
+	if q.Tail >= 0 {
+		n := int64(q.Tail)
+		o.TailLines = &n
+	}
+	if q.Since > 0 {
+		n := int64(q.Since.Seconds() + 1)
+		o.SinceSeconds = &n
+	}
+	return r.Kube.CoreV1().Pods(q.Namespace).GetLogs(q.Pod, &o).Stream(ctx) //nolint:wrapcheck // who asks says whose
 }
 
 func asker(t cli.Target) (cli.Asker, error) { return newAsker(t) }

@@ -170,13 +170,16 @@ func Doing(k plan.Kind) []Rule { //nolint:cyclop // a line for each kind
 		return release()
 	case plan.OpenGateway:
 		return []Rule{{core, []string{"pods/status"}, []string{"patch"}}}
-	case plan.MoveGateway, plan.ReturnGateway:
+	case plan.MoveGateway, plan.ReturnGateway, plan.DropClaims:
 		return []Rule{
 			{admission, []string{"mutatingwebhookconfigurations"}, change()},
 			{apps, []string{"deployments"}, []string{"patch"}},
 			{core, []string{"configmaps"}, change()},
+			{core, []string{"events"}, []string{"create"}}, // that it is frozen, and no more
 			{gatewayAPI, []string{"gateways"}, []string{"create", "delete", "patch"}},
 		}
+	case plan.RenderGateway, plan.PutBackGateway:
+		return append(release(), Rule{networking, []string{"networkpolicies"}, append(change(), "get", "list")})
 	case plan.ScaleGateway:
 		return []Rule{{apps, []string{"deployments", "deployments/scale"}, []string{"patch"}}}
 	}
@@ -230,7 +233,7 @@ func Needs(p plan.Plan) []Rule {
 
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
-	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), Detaching(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
+	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), Detaching(), reading(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
 	for _, k := range slices.Concat(plan.Kinds(), plan.GatewayKinds(), plan.OperationKinds()) {
 		all = append(all, Doing(k)...)
 	}
@@ -238,7 +241,10 @@ func Everything() []Rule {
 }
 
 // ReadOnly is what the commands that only look need.
-func ReadOnly() []Rule { return merged(slices.Concat(Looking(), Surveying(), selecting())) }
+func ReadOnly() []Rule { return merged(slices.Concat(Looking(), Surveying(), selecting(), reading())) }
+
+// reading is what gateway logs needs besides.
+func reading() []Rule { return []Rule{{core, []string{"pods/log"}, []string{"get"}}} }
 
 // merged has one rule for each set of verbs of a group.
 func merged(rules []Rule) []Rule {

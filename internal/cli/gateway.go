@@ -23,10 +23,12 @@ A canary of a gateway of shape helm, behind the same Service, whose identity, ad
   serin gateway shift istio-ingress-1-29-1 --to 1
   serin gateway shift istio-ingress-1-29-1 --to 100%
   serin gateway drain istio-ingress
+  serin gateway logs istio-ingress -f
+  serin gateway renew istio-ingress
   serin gateway restore istio-ingress
   serin gateway remove istio-ingress-1-29-1`,
 	}
-	c.AddCommand(a.gatewayList(), a.gatewayTest())
+	c.AddCommand(a.gatewayList(), a.gatewayTest(), a.gatewayLogs())
 	for _, v := range gatewayVerbs() {
 		c.AddCommand(a.gatewayMove(v))
 	}

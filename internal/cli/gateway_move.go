@@ -22,6 +22,7 @@ type gatewayVerb struct {
 	needsRevision        bool
 	needsPods            bool
 	traffic              bool
+	charts               bool
 }
 
 func gatewayVerbs() []gatewayVerb {
@@ -31,7 +32,7 @@ func gatewayVerbs() []gatewayVerb {
 			long: `A Helm release of its own takes the running one's values and service account, without a Service, a scaler or a
 budget. The same Service selects its pods, and a readiness gate keeps them out until serin gateway shift lets them in:
 only once their listeners, routes and certificates are the old ones', and they answer as the old ones do.`,
-			revision: "Revision or tag that its pods follow", name: "Name of its release (the gateway's and the revision when not given)", needsRevision: true, traffic: true,
+			charts: true, revision: "Revision or tag that its pods follow", name: "Name of its release (the gateway's and the revision when not given)", needsRevision: true, traffic: true,
 		},
 		{
 			verb: plan.GatewayShift, use: "shift", short: "Let pods of an added gateway into the Service, one by one, or out of it",
@@ -42,7 +43,15 @@ only once their listeners, routes and certificates are the old ones', and they a
 			traffic: true,
 		},
 		{
-			verb: plan.GatewayRestore, use: "restore", short: "Bring a drained gateway back",
+			verb: plan.GatewayRenew, use: "renew", short: "Bring a drained gateway's release to the chart of a revision, and its value revision to it",
+			long: `Its Service, account and values stay, and it stays at zero: serin gateway restore brings its pods back. One that has pods is
+refused: a renewal would restart them while they serve.`,
+			charts: true, revision: "Revision whose chart it takes, and that its value revision is to name where that names one (the one it follows when not given)", traffic: true,
+		},
+		{
+			verb: plan.GatewayRestore, use: "restore", short: "Bring a drained gateway back, or a rendered one to what it was at a revision",
+			long: `A gateway that rests at zero gets its pods again. One that istioctl rendered is brought to --revision: from what was
+kept when it was rendered again, else from the history that its Deployment keeps. No stored run is needed.`,
 			revision: "Revision that its pods must be of: what they follow may have moved", pods: "How many pods (as many as the others behind its Service when not given)", traffic: true,
 		},
 		{
@@ -90,6 +99,8 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 	}
 	if v.name != "" {
 		fs.StringVar(&o.To, "name", "", v.name)
+	}
+	if v.charts {
 		fs.StringVar(&charts, "charts", "", "Helm repository, oci:// registry or directory of Istio's charts; Istio's public one when not given")
 	}
 	if v.pods != "" {

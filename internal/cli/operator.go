@@ -145,7 +145,7 @@ func notInstalled(in operator.Installation) []string {
 		switch c.Name {
 		case operator.Base, operator.Pilot:
 		case operator.Ingress, operator.Egress:
-			out = append(out, fmt.Sprintf("not installed: gateway %s/%s: its name is fixed, and it would move at once; istioctl install renders it once everything follows the new revision", c.Namespace, c.Gateway))
+			out = append(out, fmt.Sprintf("not installed: gateway %s/%s: its name is fixed, and it would move at once; serin plan --operator moves it as a step, as istioctl install does once everything follows the new revision", c.Namespace, c.Gateway))
 		case operator.CNI, operator.Ztunnel:
 			out = append(out, fmt.Sprintf("not installed: %s in %s: all revisions share it; upgrade it last, with what installed it", c.Chart, c.Namespace))
 		}

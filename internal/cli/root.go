@@ -65,7 +65,7 @@ func (a *app) root(program string) *cobra.Command {
 	root.AddCommand(
 		a.status(), a.snapshot(), a.precheck(), a.plan(), a.apply(), a.verify(),
 		a.pause(), a.resume(), a.approve(), a.abort(), a.rollback(),
-		a.tag(), a.gateway(), a.move(), a.restart(), a.install(), a.uninstall(),
+		a.tag(), a.gateway(), a.move(), a.restart(), a.install(), a.uninstall(), a.repair(),
 		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(), a.diff(), a.prove(), a.rehearse(),
 		a.rbac(), a.version(), exitCodes(),
 	)

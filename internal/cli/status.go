@@ -66,7 +66,7 @@ func (a *app) look(ctx context.Context) (view.Status, error) {
 	if err != nil {
 		return view.Status{}, err
 	}
-	l := view.Look{}
+	l := view.Look{Now: a.world.Now()}
 	if l.Snapshot, err = reader.Observe(ctx); err != nil {
 		return view.Status{}, fmt.Errorf("looking at the mesh: %w", err)
 	}

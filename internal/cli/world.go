@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/serin-mesh/serin/internal/access"
@@ -36,6 +37,8 @@ type World struct {
 	Connections func(context.Context, Target) ([]xds.Answer, error)
 	// Admin asks the Envoy of a pod for a path of its admin port.
 	Admin func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
+	// Logs is what a container has written, or writes.
+	Logs  func(context.Context, Target, LogQuestion) (io.ReadCloser, error)
 	Lacks func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	// Asker asks the istiods what they would do.
 	Asker   func(Target) (Asker, error)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -192,7 +193,7 @@ func gatewayObjectOf(o *unstructured.Unstructured, classes map[string]string) me
 	g.Class, _, _ = unstructured.NestedString(o.Object, "spec", "gatewayClassName")
 	g.Controller = classes[g.Class]
 	if v := o.GetAnnotations()[mesh.VersionAnnotation]; v != "" && strings.Trim(v, "0123456789") != "" {
-		g.Frozen = v
+		g.Frozen, g.Since = v, markedAt(o)
 	} else {
 		g.Stamp = v
 	}
@@ -214,6 +215,17 @@ func gatewayObjectOf(o *unstructured.Unstructured, classes map[string]string) me
 		g.Listeners = append(g.Listeners, lis)
 	}
 	return g
+}
+
+// markedAt is when serin last wrote to the Gateway; it hands its fields back once
+// nothing of it is there any more.
+func markedAt(o *unstructured.Unstructured) string {
+	for _, m := range o.GetManagedFields() {
+		if m.Manager == Manager && m.Time != nil {
+			return m.Time.UTC().Format(time.RFC3339)
+		}
+	}
+	return ""
 }
 
 // boundNames are the Services that a Gateway is bound to, and whether it is bound

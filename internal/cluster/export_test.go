@@ -4,6 +4,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -31,3 +32,8 @@ func RehearsalKinds() []schema.GroupVersionResource { return append(copiedKinds(
 
 // SetPaces lets a test wait less.
 func (w *Writer) SetPaces(p Paces) { w.paces = p }
+
+// Unlike are the fields in which two objects differ, but for what is of a release.
+func Unlike(a, b *unstructured.Unstructured) []string {
+	return unlike(ofNoRelease(a), ofNoRelease(b), "")
+}

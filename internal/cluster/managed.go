@@ -34,6 +34,7 @@ func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string) error
 	if err := w.markGateway(ctx, st, mesh.VersionAnnotation, st.After); err != nil {
 		return err
 	}
+	w.tell(ctx, st, "Frozen", "serin moves it from "+from+" to "+to+": its listeners stay as they are until it is returned; serin status shows it, serin repair undoes it")
 	model, err := w.claimed(ctx, st, from, to)
 	if err != nil {
 		return err
@@ -113,6 +114,7 @@ func (w *Writer) release(ctx context.Context, st plan.Step, to map[string]*strin
 	if err := w.markGateway(ctx, st, mesh.VersionAnnotation, to); err != nil {
 		return err
 	}
+	w.tell(ctx, st, "Thawed", "serin has returned it to its own label: its istiod deploys it again")
 	if err := w.handBack(ctx, gatewayResource(), st.Namespace, st.Gateway); err != nil {
 		return err
 	}
@@ -156,6 +158,22 @@ func (w *Writer) markGateway(ctx context.Context, st plan.Step, key string, to m
 		return asking("patch", gatewayCRD+" "+st.Gateway, err)
 	}
 	return nil
+}
+
+// tell writes an event at the Gateway, for who wonders why it takes no listener
+// (S-27). One that cannot be written stops nothing.
+func (w *Writer) tell(ctx context.Context, st plan.Step, reason, message string) {
+	g, err := w.gatewayObject(ctx, st)
+	if err != nil {
+		return
+	}
+	now := metav1.Now()
+	_, _ = w.Kube.CoreV1().Events(st.Namespace).Create(ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{GenerateName: st.Gateway + "-serin-", Namespace: st.Namespace},
+		InvolvedObject: corev1.ObjectReference{APIVersion: g.GetAPIVersion(), Kind: g.GetKind(), Namespace: st.Namespace, Name: st.Gateway, UID: g.GetUID()},
+		Reason:         reason, Message: message, Type: corev1.EventTypeNormal, Source: corev1.EventSource{Component: Manager},
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	}, creating())
 }
 
 func (w *Writer) gatewayObject(ctx context.Context, st plan.Step) (*unstructured.Unstructured, error) {
@@ -249,6 +267,12 @@ func (w *Writer) rollManaged(ctx context.Context, st plan.Step, m *model, rev st
 	if err := w.applyModel(ctx, st, m); err != nil {
 		return err
 	}
+	return w.othersEnd(ctx, ref, rev)
+}
+
+// othersEnd waits until a workload has been rolled out, and until its last pod of
+// another revision has ended.
+func (w *Writer) othersEnd(ctx context.Context, ref mesh.Ref, rev string) error {
 	r, err := w.rolledOut(ctx, ref)
 	if err != nil || !r.there {
 		return err

@@ -235,3 +235,25 @@ func (w *Writer) applyModel(ctx context.Context, st plan.Step, m *model) error {
 	}
 	return nil
 }
+
+// dropClaims takes away claims that no Gateway follows, and first the copies that
+// were made under their tags.
+func (w *Writer) dropClaims(ctx context.Context, st plan.Step) error {
+	copies, err := w.Dynamic.Resource(gatewayResource()).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("dropping claims: %w", asking("list", gatewayCRD, err))
+	}
+	for _, c := range st.Claims {
+		for _, g := range copies.Items {
+			if g.GetName() == c.Tag && g.GetAnnotations()[modelAnnotation] != "" {
+				if err := w.dropCopy(ctx, g.GetNamespace(), c); err != nil {
+					return fmt.Errorf("dropping claims: %w", err)
+				}
+			}
+		}
+		if err := w.dropClaim(ctx, c); err != nil {
+			return fmt.Errorf("dropping claims: %w", err)
+		}
+	}
+	return nil
+}

@@ -186,20 +186,27 @@ func (w *Writer) applyAll(ctx context.Context, objects []unstructured.Unstructur
 }
 
 func (w *Writer) apply(ctx context.Context, o unstructured.Unstructured, dry bool) error { //nolint:revive // the API's own switch
+	_, err := w.patched(ctx, o, dry)
+	return err
+}
+
+// patched is the object as the API server stores it, or would.
+func (w *Writer) patched(ctx context.Context, o unstructured.Unstructured, dry bool) (*unstructured.Unstructured, error) { //nolint:revive // the API's own switch
 	gvr := servedAs(o)
 	body, err := json.Marshal(o.Object)
 	if err != nil {
-		return fmt.Errorf("writing %s %s: %w", o.GetKind(), o.GetName(), err)
+		return nil, fmt.Errorf("writing %s %s: %w", o.GetKind(), o.GetName(), err)
 	}
 	force := true
 	opts := metav1.PatchOptions{FieldManager: operatorManager, Force: &force}
 	if dry {
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
-	if _, err := w.Dynamic.Resource(gvr).Namespace(o.GetNamespace()).Patch(ctx, o.GetName(), types.ApplyPatchType, body, opts); err != nil {
-		return asking("patch", strings.TrimSuffix(gvr.Resource+"."+gvr.Group, ".")+" "+o.GetName(), err)
+	out, err := w.Dynamic.Resource(gvr).Namespace(o.GetNamespace()).Patch(ctx, o.GetName(), types.ApplyPatchType, body, opts)
+	if err != nil {
+		return nil, asking("patch", strings.TrimSuffix(gvr.Resource+"."+gvr.Group, ".")+" "+o.GetName(), err)
 	}
-	return nil
+	return out, nil
 }
 
 // operatorManifest is what an install from an IstioOperator would apply.

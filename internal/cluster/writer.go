@@ -125,6 +125,12 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.moveManaged(ctx, st)
 	case plan.ReturnGateway:
 		return w.returnManaged(ctx, st)
+	case plan.RenderGateway:
+		return w.renderGateway(ctx, st, p, before)
+	case plan.PutBackGateway:
+		return w.putBackGateway(ctx, st, st.From, st.To)
+	case plan.DropClaims:
+		return w.dropClaims(ctx, st)
 	}
 	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
@@ -181,6 +187,10 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 		return w.moveManagedBack(ctx, st)
 	case plan.ReturnGateway:
 		return w.takeManaged(ctx, st)
+	case plan.RenderGateway, plan.PutBackGateway:
+		return w.putBackGateway(ctx, st, st.To, st.From)
+	case plan.DropClaims:
+		return nil // nothing follows them
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }

@@ -3,6 +3,7 @@ package istio
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -75,6 +76,10 @@ func (h *Helm) Operator(ctx context.Context, document map[string]any, version, c
 	var out []unstructured.Unstructured
 	for _, c := range some {
 		objs, err := h.RenderComponent(ctx, c, version)
+		if errors.Is(err, ErrNoChart) && c.Gateway != "" {
+			return nil, fmt.Errorf("%w: %w: the charts of rendered gateways are in Istio's archive alone: unpack istio-%s and give --charts istio-%s/manifests/charts, or let gateways stay (method: stay)",
+				drive.ErrRefused, err, version, version)
+		}
 		if err != nil {
 			return nil, err
 		}

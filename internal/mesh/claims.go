@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"hash/fnv"
+	"regexp"
 )
 
 // Claim is a webhook configuration that carries a tag's labels and no webhook: it
@@ -21,6 +22,24 @@ func PrivateTag(namespace, gateway string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(namespace + "/" + gateway)) // a hash never fails
 	return fmt.Sprintf("serin-%08x", h.Sum32())
+}
+
+// private is what PrivateTag makes.
+var private = regexp.MustCompile(`^serin-[0-9a-f]{8}$`)
+
+// Serins says whether the claim is of a tag that serin has made up.
+func (c Claim) Serins() bool {
+	return private.MatchString(c.Tag) && c.Name == ClaimOf(c.Tag, c.Revision).Name
+}
+
+// DeploymentOf is the Deployment that istiod has made of a managed Gateway.
+func (s Snapshot) DeploymentOf(g GatewayObject) (Ref, bool) {
+	for _, w := range s.Workloads {
+		if w.Kind == KindDeployment && w.Managed() && w.Namespace == g.Namespace && w.TemplateLabels[GatewayNameLabel] == g.Name {
+			return w.Ref, true
+		}
+	}
+	return Ref{}, false
 }
 
 // ClaimOf is a revision's claim to a tag.

@@ -63,6 +63,7 @@ type GatewayObject struct {
 	Bound      []string          `json:"bound,omitempty"`      // Gateway API, not managed: host names it is bound to
 	Revision   string            `json:"revision,omitempty"`   // its label istio.io/rev
 	Frozen     string            `json:"frozen,omitempty"`     // controller-version, where no release takes it for its own (S-20)
+	Since      string            `json:"since,omitempty"`      // when serin has frozen it, RFC 3339; empty where it has not
 	Stamp      string            `json:"stamp,omitempty"`      // controller-version, where it is istiod's
 	Parameters string            `json:"parameters,omitempty"` // Gateway API: what its infrastructure.parametersRef names
 	Owner      Owner             `json:"owner,omitzero"`       // Gateway API: a tool that would write its labels back
@@ -158,4 +159,15 @@ func (s Snapshot) claims(revision, label string) bool {
 	}
 	v, ok := s.DefaultValidator()
 	return label == DefaultTag && !tagged && ok && v.Revision == revision
+}
+
+// ScalersOf is how many HorizontalPodAutoscalers size a workload.
+func (e Edge) ScalersOf(of Ref) int {
+	n := 0
+	for _, s := range e.Scalers {
+		if s.Target == of {
+			n++
+		}
+	}
+	return n
 }

@@ -114,7 +114,7 @@ func (s Snapshot) shapeOf(w Workload) Shape {
 		return ShapeWaypoint
 	case w.Managed():
 		return ShapeManaged
-	case w.Proxy != nil && w.Proxy.Role == roleRouter && w.Proxy.Image != autoImage:
+	case w.HasOwnProxy():
 		return ShapeRendered
 	case w.injectedGateway() && s.ofGatewayChart(w.Owner):
 		return ShapeHelm
@@ -124,6 +124,11 @@ func (s Snapshot) shapeOf(w Workload) Shape {
 		return ShapeUnknown
 	}
 	return ""
+}
+
+// HasOwnProxy says whether the template is a gateway's that brings its image along.
+func (w Workload) HasOwnProxy() bool {
+	return !w.Managed() && w.Proxy != nil && w.Proxy.Role == roleRouter && w.Proxy.Image != autoImage
 }
 
 // injectedGateway says whether the template is all gateway, its proxy left to the injector.

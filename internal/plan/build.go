@@ -68,7 +68,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 // has been asked what it would make of what moves.
 func (b *builder) proveFirst() {
 	i := slices.IndexFunc(b.steps, func(st Step) bool {
-		return st.makes() || st.Kind == MoveGateway || st.Kind == MoveNamespace || st.Kind == MoveTag
+		return st.makes() || st.Kind == MoveGateway || st.Kind == RenderGateway || st.Kind == MoveNamespace || st.Kind == MoveTag
 	})
 	if !slices.ContainsFunc(b.steps, Step.makes) {
 		return
@@ -213,7 +213,11 @@ func (b *builder) count() Counts {
 	for _, n := range b.scope.namespaces {
 		namespaces[n.name] = true
 	}
-	c.Gateways = len(b.scope.managed)
+	c.Gateways = len(b.scope.managed) + len(b.scope.rendered)
+	for _, u := range b.scope.rendered {
+		namespaces[u.w.Namespace] = true
+		c.Proxies += u.pods
+	}
 	for _, m := range b.scope.managed {
 		namespaces[m.g.Namespace] = true
 		c.Proxies += len(b.pods[m.ref])

@@ -27,6 +27,7 @@ type GatewayMethod string
 const (
 	InPlace GatewayMethod = "in-place" // its Deployment restarts
 	Canary  GatewayMethod = "canary"   // a second release behind the same Service, proven before clients meet it
+	Stay    GatewayMethod = "stay"     // of one that is rendered: it keeps its revision, which is then not removed
 )
 
 // End is which of a gateway's two releases stays.

@@ -66,12 +66,19 @@ const (
 	codeRolledOut     = "SRN1066" // a workload whose pods cannot be detached (S-35 to S-43)
 	codeRetired       = "SRN1067" // a workload whose pods leave their endpoints one by one (S-39, S-42)
 
-	codeProgrammed      = "SRN1402" // a Gateway that nobody, or two revisions, would program (R§4)
-	codeRenderedGateway = "SRN1403" // a gateway whose image is in its template (S-33)
-	codeGatewayShape    = "SRN1405" // a gateway that cannot move in the way that is asked for
-	codeGatewayHeld     = "SRN1406" // pods made anew are held out of the Service until serin opens them
-	codeGatewayDips     = "SRN1404" // a gateway's restart that would leave fewer pods ready than before
+	codeProgrammed        = "SRN1402" // a Gateway that nobody, or two revisions, would program (R§4)
+	codeRenderedGateway   = "SRN1403" // a gateway whose image is in its template (S-33)
+	codeGatewayShape      = "SRN1405" // a gateway that cannot move in the way that is asked for
+	codeRenderedSource    = "SRN1410" // a rendered gateway whose IstioOperator file nobody has given (S-33)
+	codeRenderedElsewhere = "SRN1412" // a rendered gateway outside the control plane's namespace
+	codeFrozen            = "SRN1413" // a Gateway that is frozen, and why it stays so (S-27)
+	codeGatewayHeld       = "SRN1406" // pods made anew are held out of the Service until serin opens them
+	codeGatewayDips       = "SRN1404" // a gateway's restart that would leave fewer pods ready than before
 )
+
+// CodeOtherSource is what lets a gateway be rendered from a source of which more
+// would change than its revision: the step itself finds it, and stops.
+const CodeOtherSource = "SRN1411"
 
 func (b *builder) find(code string, sev Severity, object, reason, remedy string) {
 	b.findings = append(b.findings, Finding{Code: code, Severity: sev, Object: object, Reason: reason, Remedy: remedy})

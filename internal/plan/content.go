@@ -38,7 +38,9 @@ func ContentOf(st Step) (Content, bool) {
 		return Content{Notes: []string{"One new pod of each workload beside the others cannot be committed: serin apply makes it, or serin restart --first-pod, or leave it out."}}, true
 	case MoveGateway, ReturnGateway:
 		return Content{Notes: []string{"A Gateway that istiod deploys moves in parts that must be watched: they cannot be committed, serin apply makes them."}}, true
-	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway:
+	case RenderGateway, PutBackGateway:
+		return Content{Notes: []string{"A gateway that istioctl renders is rendered again and rolled: serin apply does it; where Git declares it, commit what istioctl manifest generate prints of it."}}, true
+	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, DropClaims:
 	}
 	return Content{}, false
 }

@@ -180,9 +180,9 @@ func (d *drift) planned() []string {
 	names := map[string]bool{}
 	for _, st := range d.p.Steps {
 		switch st.Kind {
-		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart, AddGateway, OpenGateway, ScaleGateway, RenewGateway:
+		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart, AddGateway, OpenGateway, ScaleGateway, RenewGateway, RenderGateway, PutBackGateway:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, MoveGateway, ReturnGateway:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, MoveGateway, ReturnGateway, DropClaims:
 		}
 	}
 	return sortedKeys(names)

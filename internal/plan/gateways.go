@@ -17,6 +17,9 @@ func Outlook(s mesh.Snapshot, g mesh.Gateway) string {
 	case mesh.ShapeInPlace:
 		return "restarts in place once what it follows has moved: " + inPlace(s, g)
 	case mesh.ShapeRendered:
+		if g.Owner.Kind == mesh.OwnerIstioctl {
+			return "is rendered again from its source, beside its old pods, where the control plane is istioctl's too; else it stays"
+		}
 		return "stays: its image is in its template, which its owner must render again"
 	case mesh.ShapeManaged, mesh.ShapeWaypoint:
 		return managedOutlook(s, g)
@@ -59,6 +62,11 @@ func (b *builder) judgeGateways() {
 		w, ok := b.s.Workload(g.Ref)
 		switch {
 		case !ok:
+		case slices.ContainsFunc(b.scope.rendered, func(u unit) bool { return u.w.Ref == g.Ref }):
+			b.judgeRendered(unit{w: w})
+		case g.Shape == mesh.ShapeRendered && b.req.moveOf(w).Method == Stay:
+		case b.req.moveOf(w).Method == Stay:
+			b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("it is %s, and would be of the new revision with its next pod, whatever is asked", g.Shape), "method: stay is for gateways that are rendered")
 		case g.Shape == mesh.ShapeRendered && b.runsOld(g):
 			b.find(codeRenderedGateway, Overridable, object, "the image is in its template ("+w.Proxy.Image+"): a restart moves nothing",
 				"render it again from the same source, or replace it by a gateway of the gateway chart; ignored, it stays on "+strings.Join(g.Revisions, ", ")+", which is then not removed")
@@ -101,6 +109,9 @@ func (b *builder) judgeProgrammed() {
 func (b *builder) programmed(s mesh.Snapshot, when string, said map[string]bool) {
 	for _, g := range s.Edge.Gateways {
 		by := s.Programmers(g)
+		if g.Revision == mesh.PrivateTag(g.Namespace, g.Name) && len(by) > 0 {
+			continue // claimed by serin, for both while it moves (S-21)
+		}
 		if !g.OfGatewayAPI() || len(by) == 1 || said[g.String()] || g.Managed && b.leaves(s.GatewayRevision(mesh.Object{Namespace: g.Namespace, Revision: g.Revision})) {
 			continue
 		}

@@ -16,7 +16,7 @@ func (b *builder) judgeMoves() {
 	for i, m := range b.req.Gateways {
 		b.judgeMove(fmt.Sprintf("gateways, entry %d", i+1), m)
 	}
-	for _, u := range slices.Concat(b.scope.all(), b.scope.stay) {
+	for _, u := range slices.Concat(b.scope.all(), b.scope.stay, b.scope.rendered) {
 		b.judgeNoCanary(u)
 	}
 	for _, c := range b.scope.canaries {
@@ -27,8 +27,8 @@ func (b *builder) judgeMoves() {
 // judgeMove is about one entry by itself.
 func (b *builder) judgeMove(object string, m GatewayMove) {
 	switch {
-	case m.Method != "" && m.Method != Canary && m.Method != InPlace:
-		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%q is no method", m.Method), "method: canary, or in-place")
+	case m.Method != "" && m.Method != Canary && m.Method != InPlace && m.Method != Stay:
+		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%q is no method", m.Method), "method: canary, in-place, or stay")
 	case m.End != "" && m.End != EndOriginal && m.End != EndCanary:
 		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%q is no end", m.End), "end: original, or canary")
 	case m.Method != Canary && (m.End != "" || len(m.Stages) > 0):

@@ -53,6 +53,9 @@ func risky(w mesh.Workload) bool {
 // judgeStaying says why serin does not move a workload that is on what is left.
 func (b *builder) judgeStaying(u unit) {
 	object := "workload " + u.w.String()
+	if u.w.HasOwnProxy() {
+		return // judgeGateways says it
+	}
 	if restartable(u.w) {
 		if rev := u.w.TemplateLabels[mesh.RevLabel]; b.leaves(rev) {
 			b.find(codePinnedPods, Overridable, object, "its pods' label "+mesh.RevLabel+" names the revision "+rev+", which only its owner can change",

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -84,19 +83,17 @@ func unmoved(s mesh.Snapshot, g mesh.GatewayObject) (mesh.Ref, string) {
 	case g.Name == "":
 		return mesh.Ref{}, "nothing is known of it but its name"
 	case g.Frozen != "":
-		return mesh.Ref{}, "it is frozen (" + mesh.VersionAnnotation + ": " + g.Frozen + "), by another run or by hand (S-27)"
+		return mesh.Ref{}, "it is frozen (" + mesh.VersionAnnotation + ": " + g.Frozen + "), by another run or by hand (S-27): serin repair mends what a run has left"
 	case g.Controller != mesh.ControllerGateway:
 		return mesh.Ref{}, "its class " + g.Class + " is of the controller " + g.Controller + ", whose gateways serin has not learnt to move"
 	case g.Parameters != "":
 		return mesh.Ref{}, "its spec.infrastructure.parametersRef (" + g.Parameters + ") has a say in its Deployment, which serin cannot render yet"
 	}
-	i := slices.IndexFunc(s.Workloads, func(w mesh.Workload) bool {
-		return w.Kind == mesh.KindDeployment && w.Managed() && w.Namespace == g.Namespace && w.TemplateLabels[mesh.GatewayNameLabel] == g.Name
-	})
-	if i < 0 {
+	ref, ok := s.DeploymentOf(g)
+	if !ok {
 		return mesh.Ref{}, "nothing is deployed for it"
 	}
-	w := s.Workloads[i]
+	w, _ := s.Workload(ref)
 	switch {
 	case w.Paused:
 		return w.Ref, "its Deployment " + w.String() + " is paused"

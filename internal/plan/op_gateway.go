@@ -33,6 +33,8 @@ func (b *builder) opGateway(o Operation) {
 		b.restoreGateway(o, g, w)
 	case GatewayRemove:
 		b.removeGateway(g, w)
+	case GatewayRenew:
+		b.renewByItself(o, g, w)
 	}
 }
 
@@ -239,6 +241,10 @@ func (b *builder) judgeScaled(g mesh.Gateway) {
 // restoreGateway brings a drained gateway back; --revision says which one its pods
 // must be of (S-32: what they follow may have moved meanwhile).
 func (b *builder) restoreGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
+	if g.Shape == mesh.ShapeRendered {
+		b.putBack(o, g, w)
+		return
+	}
 	object := "gateway " + g.Ref.String()
 	if o.Revision != "" && o.Revision != g.Next {
 		b.find(codeNamesNothing, Mandatory, object, fmt.Sprintf("its next pods would be of %q, not of %s: it follows %s", g.Next, o.Revision, g.Follows), "let that lead to "+o.Revision+" first: serin tag set")
@@ -286,6 +292,44 @@ func (b *builder) fullSize(g mesh.Gateway) int {
 		n = max(n, beside.Replicas)
 	}
 	return n
+}
+
+// renewByItself brings a release that rests at zero to the chart of a revision, as
+// the end of a canary does.
+func (b *builder) renewByItself(o Operation, g mesh.Gateway, w mesh.Workload) {
+	object := "gateway " + g.Ref.String()
+	r, ok := b.s.Release(g.Owner)
+	rev := cmp.Or(o.Revision, g.Next)
+	switch {
+	case g.Shape != mesh.ShapeHelm || !ok:
+		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("it is %s: only a release of the gateway chart is renewed", g.Shape), Outlook(b.s, g))
+		return
+	case w.Replicas > 0 || w.Ready > 0:
+		b.find(codeGatewayDips, Mandatory, object, fmt.Sprintf("it has %s: a renewal would restart them while they serve", mesh.Count(max(w.Replicas, w.Ready), "pod")), "serin gateway drain "+g.Ref.Name+", once another stands behind its Service")
+		return
+	case !b.goTo(rev):
+		return
+	}
+	want := mesh.Release{Namespace: r.Namespace, Name: r.Name, Chart: r.Chart, Version: r.Version}
+	if olderThan(r.Version, b.req.To) {
+		want.Version = b.req.To
+	}
+	_, isTag := b.s.Tag(text(given(fmt.Sprint(r.Values["revision"]))))
+	if named, _ := r.Values["revision"].(string); named != "" && named != b.to && !isTag {
+		want.Values = map[string]any{"revision": b.to}
+	}
+	if want.Version == r.Version && want.Values == nil {
+		return
+	}
+	b.leave(g.Next)
+	b.lead(Step{
+		Kind: RenewGateway, Target: r.Namespace + "/" + r.Name, From: g.Next, To: b.to, Version: want.Version, Namespace: r.Namespace, Release: &want,
+		Why: "while it rests at zero; its Service, account and values stay", Undo: Undo{What: "chart " + r.Version + " again"},
+	})
+	if i := b.after().InjectionOf(b.afterOf(g.Ref)); i.Revision != b.to {
+		b.find(codePinnedPods, Mandatory, object, "its next pods would be of "+i.String()+": its pods' label "+mesh.RevLabel+" comes from elsewhere than its value revision", "let its value revision, or what it follows, lead to "+b.to)
+	}
+	b.withoutProbe()
 }
 
 // removeGateway takes a second gateway away: out of the Service first, then its release.

@@ -28,6 +28,8 @@ const (
 	GatewayDrain   Verb = "gateway-drain"
 	GatewayRestore Verb = "gateway-restore"
 	GatewayRemove  Verb = "gateway-remove"
+	GatewayRenew   Verb = "gateway-renew"
+	Repair         Verb = "repair"
 )
 
 // Operation is one thing to do by itself. It is planned as an upgrade is: steps
@@ -51,6 +53,7 @@ type Operation struct {
 	FromRun     string   `json:"fromRun,omitempty"`     // install istiod: the run that removed the revision
 	Kept        *Kept    `json:"kept,omitempty"`        // and what it kept of it
 	From        string   `json:"from,omitempty"`        // install istiod: the revision whose values are carried over
+	Left        []Left   `json:"left,omitempty"`        // repair: what stored runs know of Gateways
 	Pods        string   `json:"pods,omitempty"`        // gateway-shift, gateway-restore: a number, or a percentage
 }
 
@@ -69,7 +72,7 @@ func (o Operation) String() string {
 	}
 	switch to := cmp.Or(o.To, o.Revision); {
 	case to == "":
-	case o.Verb == Install || o.Verb == Uninstall || o.Verb == GatewayRestore:
+	case o.Verb == Install || o.Verb == Uninstall || o.Verb == GatewayRestore || o.Verb == GatewayRenew:
 		words = append(words, to)
 	default:
 		words = append(words, "-> "+to)
@@ -117,7 +120,9 @@ func operate(s mesh.Snapshot, r Request) Plan {
 		b.opInstall(o)
 	case Uninstall:
 		b.opUninstall(o)
-	case GatewayAdd, GatewayShift, GatewayDrain, GatewayRestore, GatewayRemove:
+	case Repair:
+		b.opRepair(o)
+	case GatewayAdd, GatewayShift, GatewayDrain, GatewayRestore, GatewayRemove, GatewayRenew:
 		b.opGateway(o)
 	default:
 		b.find(codeNotPlanned, Mandatory, "request", "there is no operation "+string(o.Verb), "serin help")

@@ -49,14 +49,20 @@ const (
 	// Those of a Gateway that istiod deploys, which only meshes with such have.
 	MoveGateway   Kind = "move-gateway"   // under a private tag, frozen, onto what the new revision makes of it (S-21)
 	ReturnGateway Kind = "return-gateway" // to its own label, which leads to the new revision by now
+
+	// Those of a gateway that istioctl renders, its image in its template.
+	RenderGateway  Kind = "render-gateway"   // rendered again from its source, beside its old pods (S-33)
+	PutBackGateway Kind = "put-back-gateway" // as it was at a revision: by itself, without a run
+
+	DropClaims Kind = "drop-claims" // a repair's: claims that no Gateway follows (S-27)
 )
 
-// GatewayKinds lists the kinds of an upgrade of a mesh with managed Gateways.
-func GatewayKinds() []Kind { return []Kind{MoveGateway, ReturnGateway} }
+// GatewayKinds lists the kinds of an upgrade of a mesh with managed or rendered gateways.
+func GatewayKinds() []Kind { return []Kind{MoveGateway, ReturnGateway, RenderGateway} }
 
 // OperationKinds lists the kinds that single operations use, and no usual upgrade.
 func OperationKinds() []Kind {
-	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway, RenewGateway}
+	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway, RenewGateway, PutBackGateway, DropClaims}
 }
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.
@@ -96,6 +102,7 @@ type Step struct {
 	Auto      bool               `json:"auto,omitempty"`      // SetTag: it injects namespaces without labels too
 	Git       mesh.Owner         `json:"git,omitzero"`        // the tool from whose Git it is changed: serin writes nothing of it, says what to commit, waits and proves (S-45)
 	Purge     bool               `json:"purge,omitempty"`     // RemoveTag, RemoveRevision: the whole mesh goes, whatever relies on it
+	Claims    []mesh.Claim       `json:"claims,omitempty"`    // DropClaims
 	Plane     *mesh.ControlPlane `json:"plane,omitempty"`     // RestoreRevision: as it was
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
 }

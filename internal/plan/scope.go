@@ -17,6 +17,7 @@ type scope struct {
 	stay       []unit   // serin cannot restart them: they keep their revision
 	managed    []managedMove
 	canaries   []canary // gateways that move by a second release
+	rendered   []unit   // gateways that are rendered again
 }
 
 // nsMove is a namespace whose labels decide who injects it.
@@ -145,6 +146,10 @@ func (b *builder) place(sc *scope, w mesh.Workload) {
 	u := b.unit(w)
 	if u.from == "" || w.Managed() {
 		return // no proxy of it is on what is left, or it moves with its Gateway
+	}
+	if b.renderedAs(w) {
+		sc.rendered = append(sc.rendered, u)
+		return
 	}
 	i := b.s.InjectionOf(w)
 	ns, _ := b.s.Namespace(w.Namespace)

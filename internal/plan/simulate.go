@@ -69,6 +69,10 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop,funlen // a line for 
 	case ReturnGateway:
 		setGateway(s, st, st.After)
 		unclaim(s, st)
+	case DropClaims:
+		s.Claims = slices.DeleteFunc(s.Claims, func(c mesh.Claim) bool { return slices.Contains(st.Claims, c) })
+	case RenderGateway, PutBackGateway:
+		simulateRendered(s, st, st.To)
 	}
 }
 

@@ -26,6 +26,9 @@ func (b *builder) write() {
 	for _, m := range b.scope.managed { // before anything that they follow
 		b.moveGateway(m)
 	}
+	for _, u := range b.scope.rendered { // their templates name their revision: no label leads them
+		b.renderGateway(u)
+	}
 	for i := range b.scope.canaries {
 		b.addCanary(&b.scope.canaries[i])
 	}
@@ -51,7 +54,7 @@ func (b *builder) write() {
 // its old revision there is not.
 func (b *builder) busy() bool {
 	_, installed := b.s.ControlPlane(b.to)
-	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.managed)+len(b.scope.moving()) > 0 || !b.req.Keep
+	return !installed || b.scope.pin || len(b.scope.tags)+len(b.scope.namespaces)+len(b.scope.managed)+len(b.scope.rendered)+len(b.scope.moving()) > 0 || !b.req.Keep
 }
 
 // add numbers a step, fills what every question holds and appends it.

@@ -52,7 +52,7 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 	switch st.Kind {
 	case PinDefault:
 		undoPin(&out, st, before)
-	case UpgradeBase: // CRDs stay
+	case UpgradeBase, DropClaims: // CRDs stay; what nothing follows need not come back
 	case RemoveRevision:
 		undoRemoval(&out, st, before)
 	case InstallRevision, RestoreRevision:
@@ -91,6 +91,8 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 		undoRenew(&out, *st.Release, before)
 	case MoveGateway:
 		undoMoveGateway(&out, st)
+	case RenderGateway, PutBackGateway:
+		undoRendered(&out, st, before)
 	case ReturnGateway:
 		setGateway(&out, st, st.Before)
 		claim(&out, st, st.To)

@@ -24,7 +24,7 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop,funlen // a li
 		return labelsNotAt(s, st.Namespace, st.After)
 	case FirstPods, Surge:
 		return podsNotAt(s, st, 1)
-	case Restart:
+	case Restart, RenderGateway, PutBackGateway:
 		return podsNotAt(s, st, 0)
 	case MoveTag:
 		return slices.Concat(tagNotAt(s, st.Tag, st.To), defaultNotAt(s, st.Tag, st.To), baseNames(s, st))
@@ -56,6 +56,8 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop,funlen // a li
 		return slices.Concat(gatewayNotAt(s, st, st.After), podsNotAt(s, st, 0))
 	case ReturnGateway:
 		return gatewayNotAt(s, st, st.After)
+	case DropClaims:
+		return claimsLeft(s, st)
 	case RemoveRest:
 		return restLeft(s)
 	}
@@ -74,7 +76,7 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		}
 	case MoveNamespace, RestoreLabels:
 		return labelsNotAt(s, st.Namespace, st.Before)
-	case FirstPods, Surge, Restart:
+	case FirstPods, Surge, Restart, RenderGateway, PutBackGateway:
 		back := st
 		back.To = st.From
 		return podsNotAt(s, back, 0)
@@ -110,7 +112,7 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		return gatewayNotAt(s, st, st.Before)
 	case RemoveRest:
 		return restNotBack(s, before)
-	case UpgradeBase: // CRDs stay
+	case UpgradeBase, DropClaims: // CRDs stay; what nothing follows need not come back
 	}
 	return nil
 }
@@ -336,7 +338,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway, RenderGateway, PutBackGateway, DropClaims:
 	}
 	return st.Target
 }

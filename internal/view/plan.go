@@ -165,6 +165,12 @@ func Step(s plan.Step) string { //nolint:cyclop,funlen // a line for each kind
 		return "move gateway"
 	case plan.ReturnGateway:
 		return "return gateway"
+	case plan.RenderGateway:
+		return "render gateway"
+	case plan.DropClaims:
+		return "drop claims"
+	case plan.PutBackGateway:
+		return "put back gateway"
 	}
 	return string(s.Kind)
 }
@@ -393,9 +399,9 @@ func minutes(pl plan.Plan) int {
 		case plan.FirstPods, plan.Surge, plan.Restart:
 			rounds := (len(s.Workloads) + pace - 1) / pace
 			sum += time.Duration(rounds) * 30 * time.Second
-		case plan.MoveGateway:
+		case plan.MoveGateway, plan.RenderGateway, plan.PutBackGateway:
 			sum += 45 * time.Second // its old pods are waited for, until they have ended
-		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag:
+		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag, plan.DropClaims:
 			sum += 5 * time.Second
 		}
 	}

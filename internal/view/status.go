@@ -22,6 +22,7 @@ type Status struct {
 	Workloads         []WorkloadStatus  `json:"workloads"`
 	Proxies           []ProxyStatus     `json:"proxies"`
 	ProxiesUnknown    string            `json:"proxiesUnknown,omitempty"` // why no istiod could be asked
+	Frozen            []FrozenStatus    `json:"frozen,omitempty"`         // Gateways whose new listeners wait
 	Run               *RunStatus        `json:"run,omitempty"`
 	RunUnknown        string            `json:"runUnknown,omitempty"` // why it is not known whether an upgrade is under way
 }
@@ -87,6 +88,45 @@ type ProxyStatus struct {
 	Skew      string   `json:"skew,omitempty"`
 }
 
+// FrozenStatus is a Gateway that istiod's deployment controller leaves alone (S-27).
+type FrozenStatus struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	By        string `json:"by"`              // what its annotation says
+	Since     string `json:"since,omitempty"` // where it is serin's
+	Overdue   bool   `json:"overdue,omitempty"`
+	Next      string `json:"next"`
+}
+
+// frozenFor is how long a Gateway may be frozen before that is worth a word: as
+// long as a large upgrade takes.
+const frozenFor = 4 * time.Hour
+
+func frozen(l Look) []FrozenStatus {
+	var out []FrozenStatus
+	for _, g := range l.Snapshot.Edge.Gateways {
+		tag := mesh.PrivateTag(g.Namespace, g.Name)
+		if g.Frozen == "" && (g.Revision != tag || !g.OfGatewayAPI()) {
+			continue
+		}
+		f := FrozenStatus{Namespace: g.Namespace, Name: g.Name, By: g.Frozen, Since: g.Since, Next: "serin repair"}
+		switch {
+		case g.Frozen == "":
+			f.By = "label " + mesh.RevLabel + "=" + g.Revision
+		case g.Frozen != tag:
+			f.Next = "not serin's: who has frozen it thaws it"
+		}
+		if l.Run != nil && Open(*l.Run) && f.Next == "serin repair" {
+			f.Next = "the open run returns it"
+		}
+		if since, err := time.Parse(time.RFC3339, g.Since); err == nil && !l.Now.IsZero() {
+			f.Overdue = l.Now.Sub(since) > frozenFor
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
 // RunStatus is where an open upgrade stands.
 type RunStatus struct {
 	ID      string         `json:"id"`
@@ -118,6 +158,7 @@ type Look struct {
 	Run            *run.Run     // the open run, if there is one
 	Holder         string
 	RunUnknown     string // why the journal could not be read
+	Now            time.Time
 }
 
 // NewStatus puts together what is known of a mesh.
@@ -127,6 +168,7 @@ func NewStatus(l Look) Status {
 		ProxiesUnknown: l.ProxiesUnknown, RunUnknown: l.RunUnknown, Proxies: proxies(l),
 		Revisions: []RevisionStatus{}, Tags: tags(l.Snapshot), Namespaces: []NamespaceStatus{}, Workloads: []WorkloadStatus{},
 	}
+	s.Frozen = frozen(l)
 	for _, c := range l.Snapshot.ControlPlanes {
 		s.Revisions = append(s.Revisions, revision(c, l, s.Tags))
 	}

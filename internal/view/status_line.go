@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ func (s Status) In(name string) Status {
 	}
 	s.Namespaces = only(s.Namespaces, func(n NamespaceStatus) bool { return n.Namespace == name })
 	s.Workloads = only(s.Workloads, func(w WorkloadStatus) bool { return w.Namespace == name })
+	s.Frozen = slices.DeleteFunc(slices.Clone(s.Frozen), func(g FrozenStatus) bool { return g.Namespace != name })
 	s.Proxies = only(s.Proxies, func(p ProxyStatus) bool { return p.Namespace == name })
 	return s
 }
@@ -36,6 +38,9 @@ func (s Status) Line() string {
 			text += " tags:" + strings.Join(r.Tags, ",")
 		}
 		parts = append(parts, text)
+	}
+	for _, g := range s.Frozen {
+		parts = append(parts, "gateway "+g.Namespace+"/"+g.Name+" frozen")
 	}
 	if s.Run != nil {
 		words := []string{fmt.Sprintf("upgrade %s %s %d/%d %s", s.Run.ID, s.Run.Phase, s.Run.Step, s.Run.Steps, s.Run.What)}

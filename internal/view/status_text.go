@@ -20,6 +20,7 @@ func (s Status) Text(w io.Writer, f Format) error {
 	if f == Wide {
 		s.proxies(p)
 	}
+	s.frozen(p)
 	if s.ProxiesUnknown != "" {
 		p.f("\nproxies unknown: %s\n", s.ProxiesUnknown)
 	}
@@ -33,6 +34,23 @@ func (s Status) Text(w io.Writer, f Format) error {
 		p.f("no upgrade is under way\n")
 	}
 	return p.err
+}
+
+// frozen are Gateways that take no new listener: nobody notices by themselves.
+func (s Status) frozen(p *printer) {
+	if len(s.Frozen) == 0 {
+		return
+	}
+	p.f("\n")
+	t := newTable("NAMESPACE", "FROZEN-GATEWAY", "BY", "SINCE", "NEXT")
+	for _, g := range s.Frozen {
+		since := g.Since
+		if g.Overdue {
+			since += " (OVERDUE)"
+		}
+		t.add(g.Namespace, g.Name, g.By, since, g.Next)
+	}
+	t.print(p)
 }
 
 func (s Status) revisions(p *printer, f Format) {

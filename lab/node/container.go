@@ -14,6 +14,7 @@ import (
 	authv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/lab/app"
 	"github.com/serin-mesh/serin/lab/proxy"
@@ -34,7 +35,7 @@ func (w *worker) make(ctx context.Context, s *slot) (runnable, error) {
 		return w.makeIstiod(ctx, s, pod, version, env)
 	}
 	if s.spec.Name == proxyName {
-		return w.makeProxy(s, pod, env)
+		return w.makeProxy(ctx, s, pod, env)
 	}
 	dial := w.k.opts.Fabric.Namespace(pod.Namespace).DialContext
 	if w.hasProxy() {
@@ -80,11 +81,15 @@ func (w *worker) proxy() *proxy.Proxy {
 	return nil
 }
 
-func (w *worker) makeProxy(s *slot, pod *corev1.Pod, env map[string]string) (runnable, error) {
+func (w *worker) makeProxy(ctx context.Context, s *slot, pod *corev1.Pod, env map[string]string) (runnable, error) {
 	if w.k.root(pod.Namespace) == nil {
 		return nil, fmt.Errorf("mounting volume istiod-ca-cert: configmap %q not found", rootCA)
 	}
-	env, err := withAgentDefaults(env)
+	defaults, err := w.meshDefaults(ctx, pod, s.spec)
+	if err != nil {
+		return nil, err
+	}
+	env, err = withAgentDefaults(env, defaults)
 	if err != nil {
 		return nil, err
 	}
@@ -107,19 +112,49 @@ func (w *worker) makeProxy(s *slot, pod *corev1.Pod, env map[string]string) (run
 // injection leaves the address out of PROXY_CONFIG when it is this one.
 const defaultDiscovery = "istiod.istio-system.svc:15012"
 
+// meshFile is where pilot-agent looks for the mesh's configuration: only the
+// templates of rendered gateways mount it.
+const meshFile = "/etc/istio/config"
+
+// meshDefaults are the defaultConfig of the mesh configuration that the container
+// mounts, nil where there is none: so a rendered gateway learns its istiod.
+func (w *worker) meshDefaults(ctx context.Context, pod *corev1.Pod, c corev1.Container) (map[string]any, error) {
+	name := ""
+	for _, m := range c.VolumeMounts {
+		i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name && v.ConfigMap != nil })
+		if m.MountPath == meshFile && i >= 0 {
+			name = pod.Spec.Volumes[i].ConfigMap.Name
+		}
+	}
+	if name == "" {
+		return nil, nil
+	}
+	data, err := w.data(ctx, pod.Namespace, "ConfigMap", name)
+	if err != nil {
+		return nil, err
+	}
+	var mesh struct {
+		DefaultConfig map[string]any `json:"defaultConfig"`
+	}
+	if err := yaml.Unmarshal([]byte(data["mesh"]), &mesh); err != nil {
+		return nil, fmt.Errorf("reading the mesh configuration %s: %w", name, err)
+	}
+	return mesh.DefaultConfig, nil
+}
+
 // withAgentDefaults completes PROXY_CONFIG as pilot-agent does before it reports
-// it to istiod.
-func withAgentDefaults(env map[string]string) (map[string]string, error) {
+// it to istiod: it comes over the mesh's own.
+func withAgentDefaults(env map[string]string, defaults map[string]any) (map[string]string, error) {
 	conf := map[string]any{}
+	maps.Copy(conf, defaults)
 	if text := env["PROXY_CONFIG"]; text != "" {
 		if err := json.Unmarshal([]byte(text), &conf); err != nil {
 			return nil, fmt.Errorf("reading PROXY_CONFIG: %w", err)
 		}
 	}
-	if conf["discoveryAddress"] != nil {
-		return env, nil
+	if conf["discoveryAddress"] == nil {
+		conf["discoveryAddress"] = defaultDiscovery
 	}
-	conf["discoveryAddress"] = defaultDiscovery
 	text, err := json.Marshal(conf)
 	if err != nil {
 		return nil, fmt.Errorf("writing PROXY_CONFIG: %w", err)

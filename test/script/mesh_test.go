@@ -19,6 +19,7 @@ import (
 //	mesh bookinfo 1.27.0 extra    and one workload more
 //	mesh surveyed                 bookinfo 1.27.0, looked at closely
 //	mesh troubled                 bookinfo 1.27.0 with much that precheck finds
+//	mesh rendered 1.27.0          bookinfo by istioctl, with a gateway of its making besides
 //	mesh none                     no Istio at all
 //	mesh canary 1.27.0 1.29.1     bookinfo, and the second release beside it, named by its version
 //	mesh edit KIND …              changes the mesh as somebody else would, see edit
@@ -33,6 +34,8 @@ func makeMesh(args []string) int {
 		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(trouble).Snapshot())
 	case len(args) == 2 && args[0] == "bookinfo":
 		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Snapshot())
+	case len(args) == 2 && args[0] == "rendered":
+		w.save("snapshot.yaml", rendered(args[1]))
 	case len(args) == 3 && args[0] == "bookinfo" && args[2] == "extra":
 		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Deployment("default", "reviews-v4", meshtest.Service("reviews")).Snapshot())
 	case len(args) >= 2 && args[0] == "canary":
@@ -44,6 +47,32 @@ func makeMesh(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// rendered is bookinfo as istioctl installs it, with its ingress gateway.
+func rendered(version string) mesh.Snapshot {
+	return meshtest.ByIstioctl(meshtest.Bookinfo(version).Gateway("istio-system", "istio-ingressgateway", meshtest.On("default"), meshtest.Replicas(2), meshtest.With(func(w *mesh.Workload) {
+		w.TemplateAnnotations, w.Owner = nil, mesh.Owner{Kind: mesh.OwnerIstioctl}
+		w.TemplateLabels[mesh.InjectLabel], w.TemplateLabels[mesh.RevLabel] = "false", mesh.DefaultRevision
+		w.Proxy = &mesh.TemplateProxy{Image: "docker.io/istio/proxyv2:" + version, Role: "router", Alone: true}
+	})).Snapshot())
+}
+
+// freeze adds a managed Gateway that was left under its private tag, its pod on the default revision.
+func freeze(s *mesh.Snapshot, ns, name string) {
+	tag := mesh.PrivateTag(ns, name)
+	s.ManagedGateways = append(s.ManagedGateways, mesh.Object{Kind: "Gateway", Namespace: ns, Name: name, Revision: tag})
+	s.Edge.Gateways = append(s.Edge.Gateways, mesh.GatewayObject{
+		Namespace: ns, Name: name, Class: "istio", Controller: mesh.ControllerGateway, Managed: true, Revision: tag, Frozen: tag, Since: "2026-03-01T07:00:00Z",
+	})
+	s.Claims = append(s.Claims, mesh.ClaimOf(tag, "default"))
+	w := mesh.Workload{
+		Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: ns, Name: name + "-istio"}, Replicas: 1, Ready: 1, Strategy: "RollingUpdate", MaxSurge: 1, Settled: true,
+		TemplateLabels: map[string]string{mesh.ManagedLabel: "istio.io-gateway-controller", mesh.GatewayNameLabel: name, mesh.InjectLabel: "false"},
+		Proxy:          &mesh.TemplateProxy{Image: "proxyv2", Role: "router", Alone: true}, Owner: mesh.Owner{Kind: mesh.OwnerNone},
+	}
+	s.Workloads = append(s.Workloads, w)
+	s.Pods = append(s.Pods, mesh.Pod{Namespace: ns, Name: w.Name + "-0", Workload: w.Ref, Labels: w.TemplateLabels, Revision: "default", Version: "1.27.0", Ready: true})
 }
 
 // canary is bookinfo with more control planes beside the first.
@@ -61,6 +90,7 @@ func canary(versions []string) *meshtest.World {
 //	mesh edit service TAG REVISION         the Service of a tag
 //	mesh edit deployment NAMESPACE NAME [N] a workload more, with N pods
 //	mesh edit gateway NAMESPACE NAME REV   a managed Gateway with this label
+//	mesh edit frozen NAMESPACE NAME        a managed Gateway that a run has left
 //	mesh edit argocd                       declared in Git, and synced by Argo CD
 //	mesh edit istioctl                     installed by istioctl, and not by Helm
 //	mesh edit selectors                    somebody looked at what selects pods: nothing does
@@ -91,6 +121,8 @@ func edit(w world, args []string) int {
 		for i := range n {
 			s.Pods = append(s.Pods, mesh.Pod{Namespace: args[1], Name: fmt.Sprintf("%s-%d", args[2], i), Workload: wl.Ref, Labels: wl.TemplateLabels, Revision: c.Revision, Version: c.Version, Ready: true})
 		}
+	case args[0] == "frozen" && len(args) == 3:
+		freeze(&s, args[1], args[2])
 	case args[0] == "argocd":
 		s = meshtest.ByGit(s, mesh.Owner{Kind: mesh.OwnerArgoCD, Name: "istio"})
 	case args[0] == "helm-gateway", args[0] == "released-gateway": // as a release of the chart; the first with a second control plane to go to

@@ -3,6 +3,7 @@ package script_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/cli"
@@ -49,4 +50,10 @@ func (w world) admin(_ context.Context, _ cli.Target, _ cli.Endpoint, path strin
 		return []byte(text), nil
 	}
 	return nil, errors.New("connection refused")
+}
+
+// logs are the file of the pod's name, and an access log line of each pod.
+func (w world) logs(_ context.Context, _ cli.Target, q cli.LogQuestion) (io.ReadCloser, error) {
+	text := "2026-03-01T12:00:00Z info Envoy proxy is ready\n" + `[2026-03-01T12:00:00.000Z] "GET /productpage HTTP/1.1" 200 - via_upstream` + " " + q.Pod + "\n"
+	return io.NopCloser(strings.NewReader(text)), nil
 }

@@ -74,6 +74,7 @@ func fakeWorld() cli.World {
 			return w.connections(s), err
 		},
 		Admin:    w.admin,
+		Logs:     w.logs,
 		Asker:    func(cli.Target) (cli.Asker, error) { return w, nil },
 		Workload: w.workload,
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
