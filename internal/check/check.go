@@ -86,6 +86,7 @@ func All() []Check {
 		{Asks: "which sidecars become native?", Codes: []string{codeNative}, Look: native},
 		{Asks: "was a rehearsal left behind?", Codes: []string{codeRehearsal}, Look: rehearsals},
 		{Asks: "whose own rollouts may lose requests?", Codes: []string{codeLosesRequests}, Look: rollouts},
+		{Asks: "was a pod let go and left?", Codes: []string{codeLetGo}, Look: letGo},
 		{Asks: "what changes on the way?", Look: notes, Change: true},
 		{Asks: "which settings does the target no longer read?", Codes: []string{codeSetting}, Look: settings, Change: true},
 		{Asks: "what could not be looked at?", Codes: []string{codeUnseen}, Look: unseen},

@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -143,6 +144,8 @@ func TestChecks(t *testing.T) {
 			s.Releases[i].Values = map[string]any{"istio_cni": map[string]any{"enabled": true}}
 		}, "1.24.0", "SRN1323", check.Warning, "revision default"},
 		{"a workload that stops when told to", func(s *mesh.Snapshot) { s.Workloads[0].Template.Drains = false }, "", "SRN1327", check.Info, "namespace default"},
+		{"a workload whose only pod goes first", func(s *mesh.Snapshot) { s.Workloads[0].MaxSurge = 0 }, "", "SRN1327", check.Info, "namespace default"},
+		{"S-36: a pod that was let go and left", func(s *mesh.Snapshot) { s.Pods[0].Detached = true }, "", "SRN1068", check.Warning, "pod default/details-v1-0"},
 		{"a workload without a readiness probe", func(s *mesh.Snapshot) { s.Workloads[0].Template.Probed = false }, "", "SRN1327", check.Info, "namespace default"},
 		{"sidecars of before the nodes' upgrade", func(s *mesh.Snapshot) {
 			s.Survey.Nodes.OldestKubelet, s.Survey.PlainProxies = "v1.33.1", []string{"shop/cart", "shop/api"}
@@ -314,9 +317,15 @@ func TestRollouts_sayWhatWouldSaveThem(t *testing.T) {
 		want   string
 	}{
 		"all": {func(*mesh.Snapshot) {}, "restart them by detaching: --restarts auto; or a preStop hook that sleeps for some seconds"},
+		"one retires": {
+			func(s *mesh.Snapshot) {
+				s.Workloads[0].Kind, s.Workloads[0].Replicas, s.Workloads[0].MaxSurge = mesh.KindStatefulSet, 3, 0
+			},
+			"--restarts auto detaches productpage-v1 (one pod), and retires details-v1, out of their endpoints before they go; or a preStop hook that sleeps for some seconds",
+		},
 		"some": {
 			func(s *mesh.Snapshot) { s.Workloads[0].Template.Scaler = "cart" },
-			"--restarts auto detaches productpage-v1; the others need a preStop hook that sleeps for some seconds",
+			"--restarts auto detaches productpage-v1 (one pod); the others need a preStop hook that sleeps for some seconds",
 		},
 		"none": {
 			func(s *mesh.Snapshot) { s.Survey.Selectors.Unseen = []string{"networkpolicies: not permitted"} },
@@ -335,5 +344,30 @@ func TestRollouts_sayWhatWouldSaveThem(t *testing.T) {
 		if !slices.Equal(got, []string{tt.want}) {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
 		}
+	}
+}
+
+// Each cause is named, with the workloads that have it and what would save them: no
+// probe, no preStop, one pod, one pod that goes before the next one comes.
+func TestRollouts_nameEachCause(t *testing.T) {
+	s := well()
+	bare, sudden, alone := &s.Workloads[0], &s.Workloads[1], &s.Workloads[2]
+	bare.Template.Probed, bare.Template.Drains = false, false
+	sudden.Template.Drains, sudden.Replicas = false, 2
+	alone.Strategy = "Recreate"
+	got := map[string]string{}
+	for _, f := range check.Look(s, check.Question{}) {
+		if f.Code == "SRN1327" {
+			who, what, _ := strings.Cut(f.Reason, ": ")
+			got[who] = what[:20] + "… " + f.Remedy[:20]
+		}
+	}
+	want := map[string]string{
+		bare.Name + " (one pod)":                 "no readiness probe s… give them a readines",
+		bare.Name + " (one pod), " + sudden.Name: "nothing waits before… restart them by deta",
+		alone.Name + " (one pod)":                "their only pod goes … run two, or let it s",
+	}
+	if !maps.Equal(want, got) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -39,6 +39,7 @@ const (
 	codeNative         = "SRN1324"
 	codeRehearsal      = "SRN1325"
 	codeLosesRequests  = "SRN1327"
+	codeLetGo          = "SRN1068"
 	codeGatewayUnsure  = "SRN1401"
 )
 
