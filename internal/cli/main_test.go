@@ -170,7 +170,7 @@ func TestStatusShowsWhatItCanSee(t *testing.T) {
 func TestVersionOfTheClientIsKnownWithoutACluster(t *testing.T) {
 	f := &fake{lost: []error{errors.New("no")}}
 	code, out, talk := f.serin(t, "version")
-	if code != 1 || out != "client: v0.1.0\n" || talk == "" {
+	if code != 1 || out != "client version: v0.1.0\n" || talk == "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, out, talk)
 	}
 }
