@@ -88,7 +88,7 @@ func lognormal(r random, median, sigma float64) func() time.Duration {
 	return func() time.Duration { return ms(median * math.Exp(sigma*r.NormFloat64())) }
 }
 
-func steady(failing, median, sigma float64) target {
+func constant(failing, median, sigma float64) target {
 	return func(r random, _ int) (float64, func() time.Duration) { return failing, lognormal(r, median, sigma) }
 }
 
@@ -104,18 +104,18 @@ func from(second int, before, after target) target {
 
 // Twelve things that happen in every mesh and are no reason to stop an upgrade.
 func TestNoise_doesNotShut(t *testing.T) {
-	calm := steady(0, 80, 0.3)
+	calm := constant(0, 80, 0.3)
 	harmless := map[string]target{
 		"nothing at all":                     calm,
-		"a failure in a thousand, as before": steady(0.001, 80, 0.3),
-		"two in a hundred, as before":        steady(0.02, 80, 0.3),
-		"a long tail":                        steady(0, 20, 1.2),
-		"a twentieth slower":                 from(begins, calm, steady(0, 84, 0.3)),
-		"a quarter slower":                   from(begins, calm, steady(0, 100, 0.3)),
-		"three times as slow, of 2 ms":       from(begins, steady(0, 2, 0.3), steady(0, 6, 0.3)),
-		"twice as fast":                      from(begins, calm, steady(0, 40, 0.3)),
-		"fewer failures":                     from(begins, steady(0.03, 80, 0.3), steady(0.001, 80, 0.3)),
-		"pods that have just started are slow for eight seconds": from(done, calm, from(done+8, steady(0, 400, 0.5), calm)),
+		"a failure in a thousand, as before": constant(0.001, 80, 0.3),
+		"two in a hundred, as before":        constant(0.02, 80, 0.3),
+		"a long tail":                        constant(0, 20, 1.2),
+		"a twentieth slower":                 from(begins, calm, constant(0, 84, 0.3)),
+		"a quarter slower":                   from(begins, calm, constant(0, 100, 0.3)),
+		"three times as slow, of 2 ms":       from(begins, constant(0, 2, 0.3), constant(0, 6, 0.3)),
+		"twice as fast":                      from(begins, calm, constant(0, 40, 0.3)),
+		"fewer failures":                     from(begins, constant(0.03, 80, 0.3), constant(0.001, 80, 0.3)),
+		"pods that have just started are slow for eight seconds": from(done, calm, from(done+8, constant(0, 400, 0.5), calm)),
 		"one in a hundred takes a second": func(r random, _ int) (float64, func() time.Duration) {
 			usual := lognormal(r, 80, 0.3)
 			return 0, func() time.Duration {
@@ -152,7 +152,7 @@ func TestNoise_doesNotShut(t *testing.T) {
 
 // And what a new revision does when it is wrong shuts, each time.
 func TestRegressions_shut(t *testing.T) {
-	calm := steady(0.0005, 80, 0.3)
+	calm := constant(0.0005, 80, 0.3)
 	flaps := func(r random, s int) (float64, func() time.Duration) {
 		if s >= begins && s/3%2 == 0 {
 			return 0.5, lognormal(r, 80, 0.3)
@@ -160,11 +160,11 @@ func TestRegressions_shut(t *testing.T) {
 		return calm(r, s)
 	}
 	for name, is := range map[string]target{
-		"two in a hundred fail":   from(begins, calm, steady(0.02, 80, 0.3)),
-		"all fail":                from(begins, calm, steady(1, 80, 0.3)),
-		"one of three pods fails": from(done, calm, steady(0.33, 80, 0.3)),
+		"two in a hundred fail":   from(begins, calm, constant(0.02, 80, 0.3)),
+		"all fail":                from(begins, calm, constant(1, 80, 0.3)),
+		"one of three pods fails": from(done, calm, constant(0.33, 80, 0.3)),
 		"a target that flaps":     flaps,
-		"twice as slow":           from(begins, calm, steady(0, 160, 0.3)),
+		"twice as slow":           from(begins, calm, constant(0, 160, 0.3)),
 		"one in ten takes far longer": from(begins, calm, func(r random, _ int) (float64, func() time.Duration) {
 			usual := lognormal(r, 80, 0.3)
 			return 0, func() time.Duration {

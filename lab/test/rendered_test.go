@@ -188,7 +188,7 @@ func (r *rendereds) images(tag string) {
 }
 
 // atLeast wants as many ready behind a gateway's Service, at every instant, as it has.
-func (r *rendereds) atLeast(name string, b *behind) {
+func (r *rendereds) atLeast(name string, b *watched) {
 	r.t.Helper()
 	want := 1
 	if strings.HasPrefix(name, "in") {
@@ -213,12 +213,12 @@ func TestRenderedGateway(t *testing.T) {
 	if revs := s.Revisions(); !slices.Equal(revs, []string{"1-29-1"}) {
 		t.Errorf("revisions after it: %v", revs)
 	}
-	for name, b := range map[string]*behind{"in": in, "out": out} {
+	for name, b := range map[string]*watched{"in": in, "out": out} {
 		r.atLeast(name, b)
 	}
 	r.run(5, "rollback")
 	r.images("1.27.0")
-	for name, b := range map[string]*behind{"in": in, "out": out} {
+	for name, b := range map[string]*watched{"in": in, "out": out} {
 		r.atLeast(name+", back", b)
 	}
 	if d := cmp.Diff(before, r.objects()); d != "" {

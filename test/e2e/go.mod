@@ -12,6 +12,7 @@ replace github.com/serin-mesh/serin => ../..
 replace github.com/serin-mesh/serin/lab => ../../lab
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/spf13/cobra v1.10.2
 	google.golang.org/grpc v1.83.1
 	k8s.io/client-go v0.37.1
