@@ -57,7 +57,9 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	if err := metav1.AddMetaToScheme(metaScheme); err != nil {
 		t.Fatal(err)
 	}
-	lists := map[schema.GroupVersionResource]string{}
+	lists := map[schema.GroupVersionResource]string{
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}: "GatewayList", // a server answers NotFound, which the fake cannot
+	}
 	for _, gvr := range cluster.PlaneKinds() { // nothing but the list's resource matters to the fake
 		lists[gvr] = gvr.Resource + "List"
 	}
