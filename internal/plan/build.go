@@ -51,7 +51,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 		b.proveFirst()
 		b.confirmStart()
 		b.judgeProgrammed()
-		p.Steps = b.steps
+		p.Steps, p.Gateways = b.steps, edges(s, b.steps)
 		if len(b.steps) == 0 {
 			p.Steps = []Step{}
 			b.find(codeAtTarget, Info, "mesh", "everything that follows "+strings.Join(b.from, ", ")+" is on "+b.to+" already", "")
@@ -59,7 +59,7 @@ func Build(s mesh.Snapshot, r Request) Plan {
 	}
 	p.Findings = check.Sorted(b.findings)
 	if blocking(p.Findings) {
-		p.Steps = []Step{}
+		p.Steps, p.Gateways = []Step{}, nil
 	}
 	return p.signed()
 }

@@ -236,6 +236,7 @@ type Plan struct {
 	Version      string    `json:"version"`
 	Request      Request   `json:"request"`
 	Counts       Counts    `json:"counts"`
+	Gateways     []Edge    `json:"gateways,omitempty"` // where there are several: which steps are whose
 	Steps        []Step    `json:"steps"`
 	Findings     []Finding `json:"findings,omitempty"`
 	Digest       string    `json:"digest"` // of the request, steps and findings: a plan edited by hand no longer carries its own digest

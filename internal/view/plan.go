@@ -22,6 +22,7 @@ func Plan(w io.Writer, pl plan.Plan, next string) error {
 		p.f("\n")
 		steps(p, pl.Steps)
 		methods(p, pl.Steps)
+		edges(p, pl.Gateways)
 	}
 	if len(pl.Findings) > 0 {
 		p.f("\n")
@@ -115,6 +116,53 @@ func methods(p *printer, ss []plan.Step) {
 			p.f("%s\n", l)
 		}
 	}
+}
+
+// edges says of several gateways how each gets there, and by which steps.
+func edges(p *printer, es []plan.Edge) {
+	if len(es) == 0 {
+		return
+	}
+	p.f("\n")
+	t := &table{indent: " ", gap: "  ", max: []int{30, 9, 40, 16}}
+	t.add("gateway", "serves", "how it moves", "steps")
+	for _, e := range es {
+		serves := "-"
+		if e.Hosts > 0 {
+			serves = mesh.Count(e.Hosts, "host")
+		}
+		t.add(e.Gateway, serves, way(e), ranges(e.Steps))
+	}
+	t.print(p)
+}
+
+// way is how a gateway moves, as its clients would ask.
+func way(e plan.Edge) string {
+	switch e.Kind { //nolint:exhaustive // the kinds that move gateways
+	case plan.AddGateway:
+		return "a second one behind the same Service, proven before clients meet it"
+	case plan.MoveGateway:
+		return "by itself, before anything that it follows: istiod deploys it"
+	}
+	return "restarts in place, new pods beside the old"
+}
+
+// ranges are numbers as people say them: 4, 6-8, 14.
+func ranges(ns []int) string {
+	var out []string
+	for i := 0; i < len(ns); {
+		j := i
+		for j+1 < len(ns) && ns[j+1] == ns[j]+1 {
+			j++
+		}
+		text := strconv.Itoa(ns[i])
+		if j > i {
+			text += "-" + strconv.Itoa(ns[j])
+		}
+		out = append(out, text)
+		i = j + 1
+	}
+	return strings.Join(out, ", ")
 }
 
 // Step names a step in a word or two.
@@ -237,7 +285,7 @@ func target(s plan.Step) string {
 
 func gates(names []gate.Name, s plan.Step, soak plan.Duration) string {
 	parts := make([]string, 0, len(names))
-	for _, n := range names {
+	for _, n := range again(names) {
 		parts = append(parts, phrase(n, s))
 	}
 	if len(parts) == 0 {
@@ -248,6 +296,17 @@ func gates(names []gate.Name, s plan.Step, soak plan.Duration) string {
 		text += " for " + short(time.Duration(soak))
 	}
 	return text
+}
+
+// again leaves out what was shown when the gateway came and is asked once more
+// before its pods are let in: the first of these gates says so in two words.
+func again(names []gate.Name) []gate.Name {
+	if !slices.Contains(names, gate.Steady) {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(n gate.Name) bool {
+		return n == gate.Proxies || n == gate.SameServing || n == gate.SameAnswers
+	})
 }
 
 // phrase is what a gate asks for, in the words of a plan.
@@ -289,7 +348,7 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop,funlen // a line 
 	case gate.Prove:
 		return "prove is clean"
 	case gate.Steady:
-		return "its pods ready"
+		return "proven still"
 	case gate.SameServing:
 		return "same routes, listeners, certificates"
 	case gate.SameAnswers:

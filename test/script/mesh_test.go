@@ -38,6 +38,8 @@ func makeMesh(args []string) int {
 		w.save("snapshot.yaml", rendered(args[1]))
 	case len(args) == 3 && args[0] == "bookinfo" && args[2] == "extra":
 		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Deployment("default", "reviews-v4", meshtest.Service("reviews")).Snapshot())
+	case len(args) == 1 && args[0] == "gateways":
+		w.save("snapshot.yaml", gateways().Snapshot())
 	case len(args) >= 2 && args[0] == "canary":
 		w.save("snapshot.yaml", canary(args[1:]).Snapshot())
 	case len(args) >= 2 && args[0] == "edit":
@@ -73,6 +75,34 @@ func freeze(s *mesh.Snapshot, ns, name string) {
 	}
 	s.Workloads = append(s.Workloads, w)
 	s.Pods = append(s.Pods, mesh.Pod{Namespace: ns, Name: w.Name + "-0", Workload: w.Ref, Labels: w.TemplateLabels, Revision: "default", Version: "1.27.0", Ready: true})
+}
+
+// gateways is a shop with three gateways of different shapes, which serve forty hosts:
+// one of the gateway chart, one that istiod deploys, and an egress gateway of a
+// Deployment of its own.
+func gateways() *meshtest.World {
+	listeners := func(from, to int) []mesh.Listener {
+		var out []mesh.Listener
+		for n := from; n <= to; n++ {
+			out = append(out, mesh.Listener{Name: fmt.Sprintf("http-%d", n), Port: 80, Protocol: "HTTP", Hosts: []string{fmt.Sprintf("shop-%02d.example.com", n)}})
+		}
+		return out
+	}
+	w := meshtest.New().Base("1.27.0", "default").ControlPlane("default", "1.27.0").
+		Namespace("shop", mesh.InjectionLabel, "enabled").Deployment("shop", "cart", meshtest.Service("cart")).Deployment("shop", "till", meshtest.Service("till")).
+		Namespace("edge").Gateway("edge", "public", meshtest.Replicas(4), meshtest.Labels("istio", "public"), meshtest.Released("1.27.0", nil)).
+		Namespace("egress").Gateway("egress", "egress", meshtest.Replicas(2), meshtest.Labels("istio", "egress"))
+	w.Deployment("shop", "partners-istio", meshtest.On("default"), meshtest.Service("partners-istio"), meshtest.With(func(w *mesh.Workload) {
+		w.TemplateLabels = map[string]string{mesh.ManagedLabel: "istio.io-gateway-controller", mesh.GatewayNameLabel: "partners", mesh.InjectLabel: "false"}
+		w.Proxy = &mesh.TemplateProxy{Image: "proxyv2", Role: "router", Alone: true}
+	}))
+	return w.Change(func(s *mesh.Snapshot) {
+		s.ManagedGateways = append(s.ManagedGateways, mesh.Object{Kind: "Gateway", Namespace: "shop", Name: "partners"})
+		s.Edge.Gateways = append([]mesh.GatewayObject{}, // but for those of the test's gateways, of any host
+			mesh.GatewayObject{Namespace: "shop", Name: "public", Selector: map[string]string{"istio": "public"}, Listeners: listeners(1, 25)},
+			mesh.GatewayObject{Namespace: "shop", Name: "egress", Selector: map[string]string{"istio": "egress"}, Listeners: listeners(36, 40)},
+			mesh.GatewayObject{Namespace: "shop", Name: "partners", Class: "istio", Controller: mesh.ControllerGateway, Managed: true, Stamp: "5", Listeners: listeners(26, 35)})
+	})
 }
 
 // canary is bookinfo with more control planes beside the first.
