@@ -77,7 +77,7 @@ func gatherer(t cli.Target, p plan.Plan, probers *evidence.Probers) (*evidence.G
 	}
 	return evidence.New(evidence.Config{
 		REST: cfg, Client: client, Reader: r, IstioNamespace: t.IstioNamespace, Probers: probers, Now: clock.Now,
-		Prover: asker, Moves: evidence.Moves{To: p.To, From: p.From, Workloads: p.Moved()},
+		Prover: asker, Moves: evidence.Moves{To: p.To, From: p.From, Workloads: p.Moved()}, Prometheus: p.Request.Prometheus,
 	}), nil
 }
 

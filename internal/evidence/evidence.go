@@ -15,6 +15,7 @@ import (
 
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/plan"
 )
 
 // atOnce bounds the dry-run pods and the pods' metrics that are asked for at the
@@ -42,6 +43,7 @@ type Config struct {
 	Forwarder      Forwarder
 	Prover         Prover // may be nil: then the prove gate is Unknown
 	Moves          Moves
+	Prometheus     *plan.Prometheus // may be nil: then the metrics gate is Unknown
 }
 
 // Gatherer collects evidence. It is safe for concurrent use and keeps one
@@ -58,6 +60,7 @@ type Gatherer struct {
 	prover    Prover
 	moves     Moves
 	foresight foresight
+	metrics   *queries // nil where there is no Prometheus
 
 	mu     sync.Mutex
 	step   int
@@ -72,7 +75,7 @@ func New(c Config) *Gatherer {
 	if forwarder == nil {
 		forwarder = NewForwarder(c.REST)
 	}
-	return &Gatherer{
+	g := &Gatherer{
 		client:    c.Client,
 		reader:    c.Reader,
 		namespace: c.IstioNamespace,
@@ -84,6 +87,13 @@ func New(c Config) *Gatherer {
 		prover:    c.Prover,
 		moves:     c.Moves,
 	}
+	if p := c.Prometheus; p != nil {
+		g.metrics = &queries{asks: *p, at: direct(p.URL)}
+		if p.Service != "" {
+			g.metrics.at = g.behindService(p.ServiceName())
+		}
+	}
+	return g
 }
 
 // Close ends the port-forwards that are idle, and asks nobody any more.
@@ -149,6 +159,8 @@ type part struct {
 	parity    *gate.Parity
 	answers   *gate.Answers
 	foresight *gate.Foresight
+	readings  []gate.Reading
+	traffic   []gate.Comparison
 	missing   map[gate.Name]string
 }
 
@@ -157,7 +169,7 @@ type part struct {
 func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
 	mark, done := g.begun(q.Step)
 	ev := gate.Evidence{At: g.now(), Missing: map[gate.Name]string{}}
-	var parts [5]part
+	var parts [6]part
 	group, within := errgroup.WithContext(ctx)
 	if slices.Contains(gates, gate.Proxies) {
 		group.Go(func() error {
@@ -165,6 +177,10 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 			return nil
 		})
 	}
+	group.Go(func() error {
+		parts[5] = g.metricsPart(within, q, gates, mark, done)
+		return nil
+	})
 	if slices.ContainsFunc(gates, readsMesh) {
 		group.Go(func() error {
 			snapshot, err := g.reader.Observe(within)
@@ -208,9 +224,9 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 	return ev, nil
 }
 
-// readsMesh says whether a gate needs a Snapshot: all but those that ask a person, the clock, hooks and the prober.
+// readsMesh says whether a gate needs a Snapshot: all but those that ask a person, the clock, hooks, a Prometheus and the probers.
 func readsMesh(n gate.Name) bool {
-	return n != gate.Approval && n != gate.Within && n != gate.Requests && gate.Hooked(n) == ""
+	return n != gate.Approval && n != gate.Within && n != gate.Requests && n != gate.Metrics && gate.Hooked(n) == ""
 }
 
 func (p part) addTo(ev *gate.Evidence) {
@@ -228,6 +244,8 @@ func (p part) addTo(ev *gate.Evidence) {
 	if p.foresight != nil {
 		ev.Foresight = p.foresight
 	}
+	ev.Readings = append(ev.Readings, p.readings...)
+	ev.Traffic = append(ev.Traffic, p.traffic...)
 	maps.Copy(ev.Missing, p.missing)
 }
 

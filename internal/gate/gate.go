@@ -24,6 +24,7 @@ const (
 	Proxies       Name = "proxies"        // exactly the moved proxies are connected to the new istiod, in sync at its version; the others are well on the old (S-10)
 	Served        Name = "served"         // the moved pods answered requests (S-11)
 	Requests      Name = "requests"       // serin's own probes through the mesh, against the time before the step
+	Metrics       Name = "metrics"        // what a Prometheus knows: the traffic of what moves, the istiods, the user's own queries
 	NothingRefers Name = "nothing-refers" // nothing relies on or names the revision that goes (S-54)
 	NothingLeft   Name = "nothing-left"   // no control plane, webhook or release of Istio is left
 	Approval      Name = "approval"       // a person said yes to this step
@@ -85,6 +86,8 @@ type Evidence struct {
 	Proxies   []Proxy         `json:"proxies,omitempty"`  // everything the istiods of all revisions report
 	Served    map[string]int  `json:"served,omitempty"`   // pod namespace/name -> requests answered since it started
 	Requests  []Comparison    `json:"requests,omitempty"` // of each probe
+	Readings  []Reading       `json:"readings,omitempty"` // of a Prometheus
+	Traffic   []Comparison    `json:"traffic,omitempty"`  // as a Prometheus knows it
 	Parity    *Parity         `json:"parity,omitempty"`
 	Answers   *Answers        `json:"answers,omitempty"`
 	Hooks     []HookAnswer    `json:"hooks,omitempty"`

@@ -31,6 +31,8 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop,funlen // 
 		state, reason = served(q, ev)
 	case Requests:
 		state, reason = requests(ev.Requests)
+	case Metrics:
+		state, reason = metrics(ev.Readings, ev.Traffic)
 	case NothingRefers:
 		state, reason = nothingRefers(q, ev)
 	case NothingLeft:
@@ -54,9 +56,9 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop,funlen // 
 	return Verdict{Gate: n, State: state, Reason: reason, Asks: state != Open && asks(n, q, ev), Waits: state != Open && waits(n, q, ev)}
 }
 
-// readsMesh says whether a gate reads the Snapshot: all but those that ask a person, the clock, hooks and the prober.
+// readsMesh says whether a gate reads the Snapshot: all but those that ask a person, the clock, hooks, a Prometheus and the probers.
 func readsMesh(n Name) bool {
-	return n != Approval && n != Within && n != Requests && Hooked(n) == ""
+	return n != Approval && n != Within && n != Requests && n != Metrics && Hooked(n) == ""
 }
 
 // some names up to three of several.

@@ -60,6 +60,7 @@ const (
 	codeWindow        = "SRN1071" // hours that cannot be read
 	codeHook          = "SRN1072" // a hook that could not be asked
 	codeProbe         = "SRN1077" // a probe that could not be sent
+	codePrometheus    = "SRN1078" // a Prometheus, or a query, that could not be asked
 	codeWave          = "SRN1061" // a wave that names nothing
 	codeEmptyWave     = "SRN1063" // a wave to which nothing belongs
 	codeWaveLater     = "SRN1062" // a wave names what follows only a tag (S-9)

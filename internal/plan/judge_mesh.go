@@ -139,6 +139,7 @@ func (b *builder) judgeRequest() {
 			"name an address that serin may call: --probe-url URL; or leave out --budget")
 	}
 	b.judgeProbes()
+	b.judgePrometheus()
 	b.judgeHooks()
 	b.judgeWindows("request", b.req.Windows)
 	for i, w := range b.req.Waves {

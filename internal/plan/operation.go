@@ -105,6 +105,7 @@ func operate(s mesh.Snapshot, r Request) Plan {
 	p := Plan{APIVersion: APIVersion, Kind: "Plan", From: []string{}, FromVersions: []string{}, Request: b.req, Steps: []Step{}}
 	b.req.IgnoreChecks = append(slices.Clone(b.req.IgnoreChecks), codeNoProbe) // without a probe requests are no gate; it is said, not asked
 	b.judgeProbes()
+	b.judgePrometheus()
 	switch o := *r.Operation; o.Verb {
 	case TagSet:
 		b.opTagSet(o)

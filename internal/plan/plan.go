@@ -165,6 +165,7 @@ type Request struct {
 	Hooks        []Hook         `json:"hooks,omitempty"`        // the user's own, asked and told by the process that drives the run
 	Probe        *Probe         `json:"probe,omitempty"`        // requests serin sends all the while
 	Probes       []Probe        `json:"probes,omitempty"`       // and more of them
+	Prometheus   *Prometheus    `json:"prometheus,omitempty"`   // that is asked in the proof of each step that moves something
 	Prove        *Prove         `json:"prove,omitempty"`        // what the new revision is asked before anything moves
 	Keep         bool           `json:"keep,omitempty"`         // keep the old revision: the plan ends before removing it
 	IgnoreChecks []string       `json:"ignoreChecks,omitempty"` // codes of overridable findings

@@ -294,6 +294,9 @@ func inParts(units []unit) []unit {
 // withRequests adds the gate that compares requests. Without a probe there is
 // none to ask; leaving it out was then the user's explicit choice (S-47).
 func (b *builder) withRequests(proof []gate.Name) []gate.Name {
+	if b.req.Prometheus != nil {
+		proof = append(proof, gate.Metrics)
+	}
 	if len(b.req.Sends()) == 0 && b.ignored(codeNoProbe) {
 		return proof
 	}

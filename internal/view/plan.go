@@ -335,6 +335,8 @@ func phrase(n gate.Name, s plan.Step) string { //nolint:cyclop,funlen // a line 
 		return "served"
 	case gate.Requests:
 		return "requests fine"
+	case gate.Metrics:
+		return "metrics fine"
 	case gate.NothingRefers:
 		return "nothing refers to it"
 	case gate.NothingLeft:

@@ -82,15 +82,16 @@ func (p *Proxy) outbound(w http.ResponseWriter, r *http.Request, c *chain, origi
 	if p.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
+	began := time.Now()
 	s := p.state.Load()
 	name, retries, ok := s.routeFor(c, r.Host, r.URL.Path)
 	if _, lost := p.lost.Load(hostOf(r.Host)); !ok || lost {
 		w.WriteHeader(http.StatusNotFound)
-		p.stats.count(p.labels("source", r, "", http.StatusNotFound))
+		p.stats.count(p.labels("source", r, "", http.StatusNotFound), time.Since(began))
 		return
 	}
 	code := p.forward(w, r, target{name, retries, original})
-	p.stats.count(p.labels("source", r, name, code))
+	p.stats.count(p.labels("source", r, name, code), time.Since(began))
 	p.logAccess(c, r, code, name)
 }
 
@@ -186,7 +187,7 @@ func (p *Proxy) serveInbound(s *state, port int, conn net.Conn) {
 }
 
 func (p *Proxy) inboundRequest(w http.ResponseWriter, r *http.Request, port int) {
-	labels := p.labels("destination", r, "", 0)
+	began, labels := time.Now(), p.labels("destination", r, "", 0)
 	if p.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
@@ -203,7 +204,7 @@ func (p *Proxy) inboundRequest(w http.ResponseWriter, r *http.Request, port int)
 		code = relay(w, resp)
 	}
 	labels["response_code"] = strconv.Itoa(code)
-	p.stats.count(labels)
+	p.stats.count(labels, time.Since(began))
 }
 
 // local is the transport to the application in the same pod.

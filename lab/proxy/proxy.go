@@ -63,7 +63,7 @@ type proxyConfig struct {
 
 // New returns a proxy that is not running yet.
 func New(cfg Config) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, dialer: cfg.Net.Namespace(cfg.Pod.Namespace), version: tagOf(cfg.Image), stats: newStats()}
+	p := &Proxy{cfg: cfg, dialer: cfg.Net.Namespace(cfg.Pod.Namespace), version: tagOf(cfg.Image), stats: newStats(tagOf(cfg.Image))}
 	if err := json.Unmarshal([]byte(cfg.Env["PROXY_CONFIG"]), &p.proxyConf); err != nil {
 		return nil, fmt.Errorf("reading PROXY_CONFIG of %s/%s: %w", cfg.Pod.Namespace, cfg.Pod.Name, err)
 	}

@@ -42,6 +42,7 @@ import (
 //	silent      the istiod, by its revision, that does not answer
 //	lost        the pod that no istiod knows
 //	kept        the version of what is kept of a removed control plane, or none
+//	prometheus  "away" where it does not answer
 //	lost-requests  how many of the probe's 100 requests a second fail
 //	refuses     the pod that has refused its routes
 //	given       what the revisions give each workload, as subjects of a comparison
@@ -372,6 +373,15 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 			return ev, err
 		}
 		ev.Foresight = &f
+	}
+	switch none := 0.0; {
+	case !slices.Contains(gates, gate.Metrics):
+	case w.read("prometheus") == "away":
+		ev.Missing = map[gate.Name]string{gate.Metrics: "Prometheus does not answer: connection refused"}
+	case w.read("shut") == string(gate.Metrics):
+		ev.Readings = []gate.Reading{{Name: "checkout", Now: map[string]float64{"": 3}, Bounds: gate.Bounds{AtMost: &none}}}
+	default:
+		ev.Readings = []gate.Reading{{Name: "checkout", Now: map[string]float64{"": 0}, Bounds: gate.Bounds{AtMost: &none}}}
 	}
 	if shut := gate.Name(w.read("shut")); shut == gate.Requests && slices.Contains(gates, shut) {
 		ev.Requests[0].Now = gate.Window{Sent: 500, Failed: 50, Example: "503 from productpage"}
