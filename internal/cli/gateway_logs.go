@@ -79,12 +79,12 @@ func (a *app) showLogs(ctx context.Context, g mesh.Gateway, q LogQuestion, all b
 	if len(pods) == 0 {
 		return refused("gateway %s has no pods\n  remedy: serin gateway restore %s", g.Ref, g.Ref.Name)
 	}
-	out := &lines{w: a.io.Out}
+	out := &lines{w: a.io.Out, width: width, want: func(line string) bool { return all || accessLog(line) }}
 	var group sync.WaitGroup
 	failed := make([]error, len(pods))
 	for i, p := range pods {
 		group.Go(func() {
-			failed[i] = a.copyLog(ctx, p, width, q, func(line string) bool { return all || accessLog(line) }, out)
+			failed[i] = a.copyLog(ctx, p, q, out)
 		})
 	}
 	group.Wait()
@@ -108,7 +108,7 @@ func orNone(rev string) string {
 }
 
 // copyLog writes the lines of one pod that are wanted, whole and with its prefix.
-func (a *app) copyLog(ctx context.Context, p logged, width int, q LogQuestion, want func(string) bool, out *lines) error {
+func (a *app) copyLog(ctx context.Context, p logged, q LogQuestion, out *lines) error {
 	q.Namespace, q.Pod, q.Container = p.pod.Namespace, p.pod.Name, "istio-proxy"
 	r, err := a.world.Logs(ctx, a.target, q)
 	if err != nil {
@@ -117,8 +117,8 @@ func (a *app) copyLog(ctx context.Context, p logged, width int, q LogQuestion, w
 	defer func() { _ = r.Close() }()
 	for b := bufio.NewReader(r); ; {
 		line, err := b.ReadString('\n')
-		if line = strings.TrimRight(line, "\r\n"); line != "" && want(line) {
-			if err := out.write(fmt.Sprintf("%-*s  %s\n", width, p.prefix, line)); err != nil {
+		if line = strings.TrimRight(line, "\r\n"); line != "" && out.want(line) {
+			if err := out.write(fmt.Sprintf("%-*s  %s\n", out.width, p.prefix, line)); err != nil {
 				return err
 			}
 		}
@@ -145,6 +145,9 @@ type lines struct {
 	mu sync.Mutex
 	w  io.Writer
 	n  int
+
+	width int               // of the longest prefix
+	want  func(string) bool // which are shown
 }
 
 func (l *lines) write(text string) error {

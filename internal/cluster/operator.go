@@ -185,7 +185,7 @@ func (w *Writer) applyAll(ctx context.Context, objects []unstructured.Unstructur
 	return nil
 }
 
-func (w *Writer) apply(ctx context.Context, o unstructured.Unstructured, dry bool) error { //nolint:revive // the API's own switch
+func (w *Writer) apply(ctx context.Context, o unstructured.Unstructured, dry bool) error {
 	_, err := w.patched(ctx, o, dry)
 	return err
 }

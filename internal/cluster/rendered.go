@@ -40,11 +40,13 @@ func (w *Writer) renderedAgain(ctx context.Context, st plan.Step, p plan.Plan, b
 	if err != nil {
 		return nil, nil, asking("get", "deployments.apps "+ref.Name, err)
 	}
-	objects, err := w.renderedAs(ctx, st, p, before, d, st.To)
+	objects, err := w.renderedAs(ctx, st, p, before, d)
 	if err != nil || d.Spec.Template.Labels[mesh.RevLabel] == st.To || slices.Contains(p.Request.IgnoreChecks, plan.CodeOtherSource) {
 		return objects, d, err
 	}
-	same, err := w.renderedAs(ctx, st, p, before, d, st.From)
+	back := st
+	back.To = st.From
+	same, err := w.renderedAs(ctx, back, p, before, d)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -64,9 +66,9 @@ func some(lines []string) string {
 	return strings.Join(lines, "; ")
 }
 
-// renderedAs are the gateway's objects as the source makes them for a revision.
-func (w *Writer) renderedAs(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot, d *appsv1.Deployment, rev string) ([]unstructured.Unstructured, error) {
-	doc, err := w.document(ctx, st, p, before, rev)
+// renderedAs are the gateway's objects as the source makes them for the revision that the step leads to.
+func (w *Writer) renderedAs(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot, d *appsv1.Deployment) ([]unstructured.Unstructured, error) {
+	doc, err := w.document(ctx, st, p, before, st.To)
 	if err != nil {
 		return nil, err
 	}
@@ -188,43 +190,36 @@ func withoutTag(image string) string {
 
 // unlike are the paths of the fields in which two objects differ. What is empty is not there.
 func unlike(a, b any, path string) []string {
-	switch a := a.(type) {
-	case map[string]any:
-		b, ok := b.(map[string]any)
-		if !ok {
-			break
-		}
-		keys := map[string]bool{}
-		for k := range a {
-			keys[k] = true
-		}
-		for k := range b {
-			keys[k] = true
-		}
-		var out []string
-		for _, k := range slices.Sorted(maps.Keys(keys)) {
-			out = append(out, unlike(a[k], b[k], strings.TrimPrefix(path+"."+k, "."))...)
-		}
-		return out
-	case []any:
-		b, ok := b.([]any)
-		if !ok || len(a) != len(b) {
-			break
-		}
-		var out []string
-		for i := range a {
-			out = append(out, unlike(a[i], b[i], fmt.Sprintf("%s[%d]", path, i))...)
-		}
-		return out
-	default:
-		if fmt.Sprint(a) == fmt.Sprint(b) {
-			return nil
-		}
+	fields, isMap := a.(map[string]any)
+	if others, ok := b.(map[string]any); ok && isMap {
+		return unlikeFields(fields, others, path)
 	}
-	if empty(a) && empty(b) {
+	list, isList := a.([]any)
+	if others, ok := b.([]any); ok && isList && len(list) == len(others) {
+		return unlikeElements(list, others, path)
+	}
+	if empty(a) && empty(b) || fmt.Sprint(a) == fmt.Sprint(b) {
 		return nil
 	}
 	return []string{fmt.Sprintf("%s (%s, would be %s)", path, short(a), short(b))}
+}
+
+func unlikeFields(a, b map[string]any, path string) []string {
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
+	slices.Sort(keys)
+	var out []string
+	for _, k := range slices.Compact(keys) {
+		out = append(out, unlike(a[k], b[k], strings.TrimPrefix(path+"."+k, "."))...)
+	}
+	return out
+}
+
+func unlikeElements(a, b []any, path string) []string {
+	var out []string
+	for i := range a {
+		out = append(out, unlike(a[i], b[i], fmt.Sprintf("%s[%d]", path, i))...)
+	}
+	return out
 }
 
 func empty(v any) bool {
@@ -300,7 +295,7 @@ func (w *Writer) tried(ctx context.Context, o unstructured.Unstructured) (*unstr
 }
 
 // renderedManifest is what the step would apply, if it would.
-func (w *Writer) renderedManifest(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot, server bool) ([]byte, error) { //nolint:revive // where, not a mode
+func (w *Writer) renderedManifest(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot, server bool) ([]byte, error) {
 	objects, _, err := w.renderedAgain(ctx, st, p, before)
 	if err != nil {
 		return nil, fmt.Errorf("rendering gateway %s at %s: %w", st.Target, st.To, err)
@@ -324,11 +319,8 @@ func (w *Writer) putBackGateway(ctx context.Context, st plan.Step, from, to stri
 	if err == nil && objects == nil && d.Spec.Template.Labels[mesh.RevLabel] != to {
 		objects, err = w.fromHistory(ctx, d, to)
 	}
-	if err == nil && objects != nil && d.Spec.Template.Labels[mesh.RevLabel] == from {
-		err = w.keepGateway(ctx, d, objects) // for the way forward again
-	}
 	if err == nil && objects != nil {
-		err = w.rollRendered(ctx, ref, objects, to)
+		err = w.rollBackTo(ctx, d, objects, from, to)
 	}
 	if err == nil {
 		err = w.othersEnd(ctx, ref, to)
@@ -340,4 +332,15 @@ func (w *Writer) putBackGateway(ctx context.Context, st plan.Step, from, to stri
 		return fmt.Errorf("putting gateway %s back to %s: %w", st.Target, to, err)
 	}
 	return nil
+}
+
+// rollBackTo rolls a rendered gateway to objects of a revision, and keeps what it was
+// for the way forward again.
+func (w *Writer) rollBackTo(ctx context.Context, d *appsv1.Deployment, objects []unstructured.Unstructured, from, to string) error {
+	if d.Spec.Template.Labels[mesh.RevLabel] == from {
+		if err := w.keepGateway(ctx, d, objects); err != nil {
+			return err
+		}
+	}
+	return w.rollRendered(ctx, mesh.Ref{Kind: mesh.KindDeployment, Namespace: d.Namespace, Name: d.Name}, objects, to)
 }

@@ -102,26 +102,7 @@ func (w *Writer) dropKeptGateway(ctx context.Context, d *appsv1.Deployment, rev 
 // not apply all but what the API server writes. So what is put back is no more
 // than what was there: a number that a scaler owns stays the scaler's.
 func applied(o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	var (
-		got any
-		err error
-	)
-	switch o.GetKind() {
-	case "Deployment":
-		got, err = extract(o, &appsv1.Deployment{}, appsapply.ExtractDeployment)
-	case "Service":
-		got, err = extract(o, &corev1.Service{}, coreapply.ExtractService)
-	case "ServiceAccount":
-		got, err = extract(o, &corev1.ServiceAccount{}, coreapply.ExtractServiceAccount)
-	case "Role":
-		got, err = extract(o, &rbacv1.Role{}, rbacapply.ExtractRole)
-	case "RoleBinding":
-		got, err = extract(o, &rbacv1.RoleBinding{}, rbacapply.ExtractRoleBinding)
-	case "HorizontalPodAutoscaler":
-		got, err = extract(o, &autoscalingv2.HorizontalPodAutoscaler{}, scaleapply.ExtractHorizontalPodAutoscaler)
-	case "PodDisruptionBudget":
-		got, err = extract(o, &policyv1.PodDisruptionBudget{}, policyapply.ExtractPodDisruptionBudget)
-	}
+	got, err := applying(o)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +118,27 @@ func applied(o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 		}
 	}
 	return out, nil
+}
+
+// applying is what istioctl's field manager holds of an object of a kind that it renders for gateways.
+func applying(o *unstructured.Unstructured) (any, error) {
+	switch o.GetKind() {
+	case "Deployment":
+		return extract(o, &appsv1.Deployment{}, appsapply.ExtractDeployment)
+	case "Service":
+		return extract(o, &corev1.Service{}, coreapply.ExtractService)
+	case "ServiceAccount":
+		return extract(o, &corev1.ServiceAccount{}, coreapply.ExtractServiceAccount)
+	case "Role":
+		return extract(o, &rbacv1.Role{}, rbacapply.ExtractRole)
+	case "RoleBinding":
+		return extract(o, &rbacv1.RoleBinding{}, rbacapply.ExtractRoleBinding)
+	case "HorizontalPodAutoscaler":
+		return extract(o, &autoscalingv2.HorizontalPodAutoscaler{}, scaleapply.ExtractHorizontalPodAutoscaler)
+	case "PodDisruptionBudget":
+		return extract(o, &policyv1.PodDisruptionBudget{}, policyapply.ExtractPodDisruptionBudget)
+	}
+	return nil, nil //nolint:nilnil // nothing: of another kind
 }
 
 // extract is what istioctl's field manager holds of an object.
@@ -215,9 +217,12 @@ func withLabel(labels map[string]string, key, value string) map[string]string {
 func (w *Writer) partsOf(ctx context.Context, d *appsv1.Deployment) ([]unstructured.Unstructured, error) {
 	var out []unstructured.Unstructured
 	for _, k := range []struct{ api, kind, name string }{
-		{"v1", "ServiceAccount", d.Name + "-service-account"}, {"v1", "Service", d.Name},
-		{"rbac.authorization.k8s.io/v1", "Role", d.Name + "-sds"}, {"rbac.authorization.k8s.io/v1", "RoleBinding", d.Name + "-sds"},
-		{"autoscaling/v2", "HorizontalPodAutoscaler", d.Name}, {"policy/v1", "PodDisruptionBudget", d.Name},
+		{"v1", "ServiceAccount", d.Name + "-service-account"},
+		{"v1", "Service", d.Name},
+		{"rbac.authorization.k8s.io/v1", "Role", d.Name + "-sds"},
+		{"rbac.authorization.k8s.io/v1", "RoleBinding", d.Name + "-sds"},
+		{"autoscaling/v2", "HorizontalPodAutoscaler", d.Name},
+		{"policy/v1", "PodDisruptionBudget", d.Name},
 	} {
 		o := unstructured.Unstructured{}
 		o.SetAPIVersion(k.api)

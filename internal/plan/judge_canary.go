@@ -27,7 +27,7 @@ func (b *builder) judgeMoves() {
 // judgeMove is about one entry by itself.
 func (b *builder) judgeMove(object string, m GatewayMove) {
 	switch {
-	case m.Method != "" && m.Method != Canary && m.Method != InPlace && m.Method != Stay:
+	case !slices.Contains([]GatewayMethod{"", Canary, InPlace, Stay}, m.Method):
 		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%q is no method", m.Method), "method: canary, in-place, or stay")
 	case m.End != "" && m.End != EndOriginal && m.End != EndCanary:
 		b.find(codeGatewayShape, Mandatory, object, fmt.Sprintf("%q is no end", m.End), "end: original, or canary")

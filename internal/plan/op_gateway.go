@@ -158,7 +158,7 @@ func (b *builder) shiftGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 
 // entry is what pods must show before they are let into a Service; out of it nobody
 // meets them.
-func entry(q gate.Question, in bool) []gate.Name { //nolint:revive // which way
+func entry(q gate.Question, in bool) []gate.Name {
 	switch {
 	case !in:
 		return nil
@@ -310,14 +310,7 @@ func (b *builder) renewByItself(o Operation, g mesh.Gateway, w mesh.Workload) {
 	case !b.goTo(rev):
 		return
 	}
-	want := mesh.Release{Namespace: r.Namespace, Name: r.Name, Chart: r.Chart, Version: r.Version}
-	if olderThan(r.Version, b.req.To) {
-		want.Version = b.req.To
-	}
-	_, isTag := b.s.Tag(text(given(fmt.Sprint(r.Values["revision"]))))
-	if named, _ := r.Values["revision"].(string); named != "" && named != b.to && !isTag {
-		want.Values = map[string]any{"revision": b.to}
-	}
+	want := b.renewed(r)
 	if want.Version == r.Version && want.Values == nil {
 		return
 	}
@@ -330,6 +323,20 @@ func (b *builder) renewByItself(o Operation, g mesh.Gateway, w mesh.Workload) {
 		b.find(codePinnedPods, Mandatory, object, "its next pods would be of "+i.String()+": its pods' label "+mesh.RevLabel+" comes from elsewhere than its value revision", "let its value revision, or what it follows, lead to "+b.to)
 	}
 	b.withoutProbe()
+}
+
+// renewed is the release at the chart of what the steps lead to; its value revision
+// follows where it named another one.
+func (b *builder) renewed(r mesh.Release) mesh.Release {
+	want := mesh.Release{Namespace: r.Namespace, Name: r.Name, Chart: r.Chart, Version: r.Version}
+	if olderThan(r.Version, b.req.To) {
+		want.Version = b.req.To
+	}
+	named, _ := r.Values["revision"].(string)
+	if _, isTag := b.s.Tag(named); named != "" && named != b.to && !isTag {
+		want.Values = map[string]any{"revision": b.to}
+	}
+	return want
 }
 
 // removeGateway takes a second gateway away: out of the Service first, then its release.

@@ -67,8 +67,11 @@ func TestS27_repair(t *testing.T) {
 				}
 			}
 		}).Snapshot(), nil, nil},
-		{"S-24: it followed the default, which two revisions claim", leftAt("default", "default").Tag("default", "1-29-1").Snapshot(),
-			[]plan.Left{{Gateway: "edge/public", From: "default", To: "1-29-1"}}, nil},
+		{
+			"S-24: it followed the default, which two revisions claim", leftAt("default", "default").Tag("default", "1-29-1").Snapshot(),
+			[]plan.Left{{Gateway: "edge/public", From: "default", To: "1-29-1"}},
+			nil,
+		},
 		{"nobody knows of it, and its pods have no label of its own", leftAt("default", "default").Snapshot(), nil, []string{"return-gateway edge/public"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

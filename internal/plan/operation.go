@@ -132,14 +132,19 @@ func operate(s mesh.Snapshot, r Request) Plan {
 	b.ignore()
 	p.Findings = check.Sorted(b.findings)
 	if !blocking(p.Findings) {
-		p.Steps, p.To, p.Version = append(p.Steps, b.steps...), b.to, b.req.To
-		p.From = append(p.From, b.from...)
-		for _, rev := range b.from {
-			c, _ := s.ControlPlane(rev)
-			p.FromVersions = append(p.FromVersions, c.Version)
-		}
+		b.fill(&p)
 	}
 	return p.signed()
+}
+
+// fill gives the plan its steps, and where they lead from and to.
+func (b *builder) fill(p *Plan) {
+	p.Steps, p.To, p.Version = append(p.Steps, b.steps...), b.to, b.req.To
+	p.From = append(p.From, b.from...)
+	for _, rev := range b.from {
+		c, _ := b.s.ControlPlane(rev)
+		p.FromVersions = append(p.FromVersions, c.Version)
+	}
 }
 
 // goTo makes a revision the one that the steps lead to. It must be there and serve.

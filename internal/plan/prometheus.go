@@ -71,7 +71,7 @@ func (p Prometheus) Asks() []Query {
 func (p Prometheus) Wants(name string) bool { return !slices.Contains(p.Without, name) }
 
 // ServiceName is the Service's namespace, name and port.
-func (p Prometheus) ServiceName() (string, string, string) { //nolint:revive // three names of one thing
+func (p Prometheus) ServiceName() (string, string, string) {
 	m := serviceName.FindStringSubmatch(p.Service)
 	if m == nil {
 		return "", "", ""
@@ -79,7 +79,7 @@ func (p Prometheus) ServiceName() (string, string, string) { //nolint:revive // 
 	return m[1], m[2], m[3]
 }
 
-var serviceName = regexp.MustCompile(`^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)$`) //nolint:gochecknoglobals // compiled once
+var serviceName = regexp.MustCompile(`^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)$`)
 
 // judgePrometheus refuses what could not be asked.
 func (b *builder) judgePrometheus() {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ func (b *builder) renderedAs(w mesh.Workload) bool {
 // judgeRendered is about a gateway that is rendered again: its rollout must have
 // room for a new pod beside the old ones, and nothing under way.
 func (b *builder) judgeRendered(u unit) {
-	object := "gateway " + u.w.Ref.String()
+	object := "gateway " + u.w.String()
 	switch {
 	case u.w.Strategy != "RollingUpdate":
 		b.find(codeGatewayDips, Mandatory, object, dips(u.w), "let it roll: strategy RollingUpdate; or let it stay: gateways, method: stay")
@@ -46,7 +47,7 @@ func (b *builder) judgeRendered(u unit) {
 // old pods, which go once the new ones are ready.
 func (b *builder) renderGateway(u unit) {
 	b.add(Step{
-		Kind: RenderGateway, Target: u.w.Ref.String(), Namespace: u.w.Namespace, Workloads: []mesh.Ref{u.w.Ref}, From: u.from, To: b.to, Version: b.req.To,
+		Kind: RenderGateway, Target: u.w.String(), Namespace: u.w.Namespace, Workloads: []mesh.Ref{u.w.Ref}, From: u.from, To: b.to, Version: b.req.To,
 		Why:      "rendered again from its source, as istioctl would; each old pod goes once a new one is ready; what it was is kept",
 		Needs:    []gate.Name{gate.ControlPlane},
 		Proof:    b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies}),
@@ -99,10 +100,7 @@ func simulateRendered(s *mesh.Snapshot, st Step, revision string) {
 		if !slices.Contains(st.Workloads, w.Ref) {
 			continue
 		}
-		labels := map[string]string{}
-		for k, v := range w.TemplateLabels {
-			labels[k] = v
-		}
+		labels := maps.Clone(w.TemplateLabels)
 		if labels[mesh.RevLabel] != "" {
 			labels[mesh.RevLabel] = revision
 		}

@@ -152,13 +152,18 @@ func (b *builder) place(sc *scope, w mesh.Workload) {
 		return
 	}
 	i := b.s.InjectionOf(w)
-	ns, _ := b.s.Namespace(w.Namespace)
 	if c, ok := b.canaryOf(u, i, sc.pin); ok {
 		sc.canaries = append(sc.canaries, c)
 		return
 	}
+	b.placeInjected(sc, u, i)
+}
+
+// placeInjected puts what an injector makes behind what decides which one.
+func (b *builder) placeInjected(sc *scope, u unit, i mesh.Injection) {
+	ns, _ := b.s.Namespace(u.w.Namespace)
 	switch {
-	case !b.concerned(i.Revision) || !restartable(w):
+	case !b.concerned(i.Revision) || !restartable(u.w):
 		sc.stay = append(sc.stay, u)
 	case ns.Labelled() || i.Revision == b.to:
 		sc.byLabel = append(sc.byLabel, u)

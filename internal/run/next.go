@@ -242,10 +242,8 @@ func (r Run) judged(e Event) (Run, Effect) {
 	if r.ClosedSince.IsZero() {
 		r.ClosedSince = e.At
 	}
-	for _, v := range e.Verdicts {
-		if v.State == gate.Shut && (v.Gate == gate.Requests || e.At.Sub(r.Since) >= min(settling, r.patience())) {
-			return r.shut(e, "gate "+string(v.Gate)+" is shut: "+v.Reason)
-		}
+	if v, ok := r.bad(e); ok {
+		return r.shut(e, "gate "+string(v.Gate)+" is shut: "+v.Reason)
 	}
 	switch {
 	case e.At.Sub(r.ClosedSince) >= r.patience():
@@ -254,6 +252,19 @@ func (r Run) judged(e Event) (Run, Effect) {
 		return r.hold(e.At, fmt.Sprintf("not proven after %s, its gates open and close again, %d times: %s", e.At.Sub(r.Since).Round(time.Second), r.Breaks, closed(e.Verdicts)))
 	}
 	return r, Observe
+}
+
+// bad is the first verdict that is bad news: of requests at once, of the others when
+// what has just been done has had its time to settle.
+func (r Run) bad(e Event) (gate.Verdict, bool) {
+	settled := e.At.Sub(r.Since) >= min(settling, r.patience())
+	i := slices.IndexFunc(e.Verdicts, func(v gate.Verdict) bool {
+		return v.State == gate.Shut && (v.Gate == gate.Requests || settled)
+	})
+	if i < 0 {
+		return gate.Verdict{}, false
+	}
+	return e.Verdicts[i], true
 }
 
 // proven ends a step.

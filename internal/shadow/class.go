@@ -20,11 +20,8 @@ func Classes() []Class { return []Class{Dangerous, Unexplained, Expected} }
 
 // danger says why a change is dangerous, or nothing.
 func danger(c change, s Sides) string {
-	if c.op == Rejected && c.kind == Pods {
-		return "the pod would not be created"
-	}
 	if c.op == Rejected {
-		return "Envoy would reject it"
+		return refusedBy(c.kind)
 	}
 	if c.kind == Pods {
 		return otherProxy(c, s)
@@ -41,6 +38,14 @@ func danger(c change, s Sides) string {
 		return "every endpoint is gone"
 	}
 	return guarded(c)
+}
+
+// refusedBy says who would not take a thing of this kind.
+func refusedBy(k Kind) string {
+	if k == Pods {
+		return "the pod would not be created"
+	}
+	return "Envoy would reject it"
 }
 
 // inbound is the listener for what comes to a pod.

@@ -366,7 +366,9 @@ func TestCompare_whatEnvoyWouldReject(t *testing.T) {
 
 // An injector that gives another proxy than its revision's; and plaintext that is let in.
 func TestCompare_otherProxiesAndPlaintext(t *testing.T) {
-	proxy := func(image string) string { return `{"spec":{"containers":[{"name":"istio-proxy","image":"` + image + `"}]}}` }
+	proxy := func(image string) string {
+		return `{"spec":{"containers":[{"name":"istio-proxy","image":"` + image + `"}]}}`
+	}
 	chain := func(more string) string {
 		return `{"filterChains":[{"filterChainMatch":{"transportProtocol":"tls"},"transportSocket":{}}` + more + `]}`
 	}

@@ -38,7 +38,7 @@ func Watch(ctx context.Context, kube kubernetes.Interface, namespace, service st
 		return nil, fmt.Errorf("listing what is behind %s: %w", s.name, err)
 	}
 	for i := range list.Items {
-		s.take(&list.Items[i], false)
+		s.take(list.Items[i].Name, readyOf(&list.Items[i]))
 	}
 	s.Reset()
 	opts.ResourceVersion = list.ResourceVersion
@@ -54,7 +54,11 @@ func (s *Service) follow(ctx context.Context, events watch.Interface) {
 	defer events.Stop()
 	for e := range events.ResultChan() {
 		if slice, ok := e.Object.(*discoveryv1.EndpointSlice); ok {
-			s.take(slice, e.Type == watch.Deleted)
+			ready := readyOf(slice)
+			if e.Type == watch.Deleted {
+				ready = nil
+			}
+			s.take(slice.Name, ready)
 		}
 	}
 	if ctx.Err() == nil {
@@ -64,17 +68,25 @@ func (s *Service) follow(ctx context.Context, events watch.Interface) {
 	}
 }
 
-func (s *Service) take(slice *discoveryv1.EndpointSlice, gone bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// readyOf are the pods of a slice that are ready.
+func readyOf(slice *discoveryv1.EndpointSlice) []string {
 	var ready []string
 	for _, e := range slice.Endpoints {
-		if !gone && e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil {
+		if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil {
 			ready = append(ready, e.TargetRef.Name)
-			s.seen[e.TargetRef.Name] = true
 		}
 	}
-	s.slices[slice.Name] = ready
+	return ready
+}
+
+// take notes which pods of a slice are ready now.
+func (s *Service) take(slice string, ready []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range ready {
+		s.seen[name] = true
+	}
+	s.slices[slice] = ready
 	s.now = 0
 	for _, r := range s.slices {
 		s.now += len(r)

@@ -87,10 +87,15 @@ func (p *Proxy) receive(s xds.AggregatedDiscoveryService_StreamAggregatedResourc
 	if err := p.send(s, sub, r.GetTypeUrl(), nil); err != nil {
 		return err
 	}
+	return p.follow(s, subs, r.GetTypeUrl())
+}
+
+// follow asks for what the resources of a type name.
+func (p *Proxy) follow(s xds.AggregatedDiscoveryService_StreamAggregatedResourcesClient, subs map[string]*subscription, typ string) error {
 	p.mu.Lock()
 	eds, rds, sds := p.next.edsNames(), p.next.rdsNames(), p.next.sdsNames()
 	p.mu.Unlock()
-	switch r.GetTypeUrl() {
+	switch typ {
 	case typeCDS:
 		if err := p.ask(s, subs, typeEDS, eds); err != nil {
 			return err
@@ -132,6 +137,14 @@ func (p *Proxy) send(s xds.AggregatedDiscoveryService_StreamAggregatedResourcesC
 	return nil
 }
 
+// seen notes that a response of the type has come.
+func (s *state) seen(typ string) {
+	if s.got == nil {
+		s.got = map[string]bool{}
+	}
+	s.got[typ] = true
+}
+
 // use puts the resources of a response into a new state, and lets that serve when it is complete.
 func (p *Proxy) use(typ string, resources []*anypb.Any) error {
 	if _, bad := p.rejects.Load(typ); bad {
@@ -140,10 +153,7 @@ func (p *Proxy) use(typ string, resources []*anypb.Any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := p.next.clone()
-	if n.got == nil {
-		n.got = map[string]bool{}
-	}
-	n.got[typ] = true
+	n.seen(typ)
 	var err error
 	switch typ {
 	case typeCDS:

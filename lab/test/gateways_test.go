@@ -131,6 +131,7 @@ func TestGatewayCanary_plantedFaults(t *testing.T) {
 }
 
 func (p *plantings) in(t *testing.T) *plantings {
+	t.Helper()
 	w := *p.world
 	w.t = t
 	return &plantings{world: &w, t: t}

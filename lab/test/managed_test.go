@@ -73,8 +73,8 @@ func newEdges(t *testing.T) *edges {
 func (e *edges) send(ctx context.Context, g mesh.Object, at string) {
 	e.t.Helper()
 	e.loads[g.Name] = load.Run(ctx, load.Mixed(load.Config{URL: "http://" + at + bookinfo.Path, Host: bookinfo.Host, Rate: 60})...)
-	e.behind[g.Name] = e.watchBehind(g.Namespace, g.Name+"-istio")
-	e.services[g.Name] = e.identity(g)
+	e.behind[g.Name] = e.watchBehind(g.Namespace, g.Name+"-istio") //nolint:contextcheck // it goes on after this
+	e.services[g.Name] = e.identity(g)                             //nolint:contextcheck // it is the test's
 }
 
 // identity is what clients know a Gateway's Service by.

@@ -110,7 +110,7 @@ func (r *rendereds) addressOf(ctx context.Context, name string) string {
 		if err == nil {
 			at = svc.Annotations[bookinfo.AddressAnnotation+".http2"]
 		}
-		return at != "", nil //nolint:nilerr // it is asked again
+		return at != "", nil // it is asked again
 	})
 	if err != nil {
 		r.t.Fatalf("the address of %s: %v", name, err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/serin-mesh/serin/lab/behind"
+	"github.com/serin-mesh/serin/lab/bookinfo"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,9 +23,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
-
-	"github.com/serin-mesh/serin/lab/behind"
-	"github.com/serin-mesh/serin/lab/bookinfo"
 
 	"github.com/serin-mesh/serin/test/e2e/load"
 	"github.com/serin-mesh/serin/test/e2e/sample"

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // interrupted is closed when serin knows of ctrl-C: a signal takes its time, and the
 // world's clock does not wait for it.
-var interrupted = make(chan struct{}) //nolint:gochecknoglobals // of a process that runs one command
+var interrupted = make(chan struct{})
 
 func serin(name string, w cli.World) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
