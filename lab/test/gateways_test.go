@@ -215,7 +215,7 @@ func faultsPlanted() []planted {
 			plant: func(p *plantings) { p.flaps(at) }, lift: func(p *plantings) { p.flap(); p.fault("unstall", at) },
 		},
 		{
-			name: "its namespace makes it an old one", by: "SRN1054", says: []string{"default"},
+			name: "its namespace makes it an old one", by: "SRN1031", says: []string{"the labels of namespace istio-ingress decide"},
 			plant: func(p *plantings) { p.labelIngress(`{"istio-injection":"enabled"}`) }, lift: func(p *plantings) { p.labelIngress(`{"istio-injection":null}`) },
 			refuse: func(p *plantings) string {
 				return p.refused(3, "gateway", "add", bookinfo.Gateway, "--revision", "1-29-1", "--charts", p.lab.ChartRepo())
