@@ -520,3 +520,45 @@ func TestS49_managedDiesAtEachWrite(t *testing.T) {
 		})
 	}
 }
+
+// S-25: a Gateway that came after the plan follows its namespace's label: to take that
+// back would roll it. It is refused until the Gateway is gone; who goes step by step
+// was told, and asked.
+func TestS25_aNewcomerIsNotRolledBack(t *testing.T) {
+	late := in("shop", custom("gateway.networking.k8s.io/v1", "Gateway", "late", nil, map[string]any{"gatewayClassName": "istio"}))
+	w := newWorld(t, namespace(istioSystem), namespace("shop", mesh.RevLabel, "1-29-1"), crd("gateways", mesh.GatewayAPIGroup, "Gateway"), late,
+		istiod("default", "1.27.0", 1), istiod("1-29-1", "1.29.1", 1), injector("default", "root"), injector("1-29-1", "root"), istiodService("default"))
+	writer := cluster.WriterOf(w.Clients, istioSystem, nil, w.reader())
+	before, err := w.reader().Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, next := "default", "1-29-1"
+	st := plan.Step{
+		Number: 4, Kind: plan.MoveNamespace, Target: "shop", Namespace: "shop", From: old, To: next,
+		Before: map[string]*string{mesh.RevLabel: &old}, After: map[string]*string{mesh.RevLabel: &next},
+	}
+	label := func() string {
+		ns, err := w.kube.CoreV1().Namespaces().Get(t.Context(), "shop", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ns.Labels[mesh.RevLabel]
+	}
+	err = writer.Revert(t.Context(), st, plan.Plan{}, before)
+	if !errors.Is(err, drive.ErrRefused) || !strings.Contains(fmt.Sprint(err), "would lose requests: shop/late") || label() != next {
+		t.Errorf("with the newcomer: %v, the label is %s", err, label())
+	}
+	if err := writer.Revert(t.Context(), st, plan.Plan{Request: plan.Request{Operation: &plan.Operation{}}}, before); err != nil || label() != old {
+		t.Errorf("step by step: %v, the label is %s", err, label())
+	}
+	if err := writer.Apply(t.Context(), st, plan.Plan{}, before); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Dynamic.Resource(gatewayKind()).Namespace("shop").Delete(t.Context(), "late", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Revert(t.Context(), st, plan.Plan{}, before); err != nil || label() != old {
+		t.Errorf("once it is gone: %v, the label is %s", err, label())
+	}
+}
