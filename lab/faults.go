@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/serin-mesh/serin/lab/app"
 )
 
 // Fault is a thing that goes wrong on demand: its name and its arguments.
@@ -48,8 +51,26 @@ func faults() []faultKind {
 		{"webhook-back", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, false) })},
 		{"stall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, true); return nil })},
 		{"unstall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, false); return nil })},
-		{"fail-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.FailNew(ns, n, true); return nil })},
-		{"mend-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.FailNew(ns, n, false); return nil })},
+		{"fail-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.SpoilNew(ns, n, app.Flaw{Share: 1}); return nil })},
+		{"fail-some", "NAMESPACE/WORKLOAD SHARE", 2, func(_ context.Context, l *Lab, args []string) error {
+			ns, name, _ := strings.Cut(args[0], "/")
+			share, err := strconv.ParseFloat(args[1], 64)
+			if err != nil {
+				return fmt.Errorf("reading the share: %w", err)
+			}
+			l.kubelet.SpoilNew(ns, name, app.Flaw{Share: share})
+			return nil
+		}},
+		{"slow-app", "NAMESPACE/WORKLOAD DURATION", 2, func(_ context.Context, l *Lab, args []string) error {
+			ns, name, _ := strings.Cut(args[0], "/")
+			d, err := time.ParseDuration(args[1])
+			if err != nil {
+				return fmt.Errorf("reading how much: %w", err)
+			}
+			l.kubelet.SpoilNew(ns, name, app.Flaw{Slow: d})
+			return nil
+		}},
+		{"mend-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.SpoilNew(ns, n, app.Flaw{}); return nil })},
 		{"lose-host", "NAMESPACE/WORKLOAD HOST", 2, func(_ context.Context, l *Lab, args []string) error {
 			ns, name, _ := strings.Cut(args[0], "/")
 			l.kubelet.LoseHost(ns, name, args[1])

@@ -260,6 +260,15 @@ func (l *Lab) StartTime() time.Duration { return l.started }
 // Istioctl is the path of the istioctl of a release.
 func (l *Lab) Istioctl(version string) string { return l.releases[version].Istioctl }
 
+// Prometheus is the path of a Prometheus, built the first time that a test asks for it.
+func (l *Lab) Prometheus(ctx context.Context) (string, error) {
+	program, err := l.builder.Prometheus(ctx)
+	if err != nil {
+		return "", fmt.Errorf("preparing Prometheus: %w", err)
+	}
+	return program, nil
+}
+
 // Close ends the lab and everything that runs in it.
 func (l *Lab) Close() {
 	l.close.Do(func() {

@@ -60,6 +60,7 @@ type Gatherer struct {
 	prover    Prover
 	moves     Moves
 	foresight foresight
+	known     known    // of the step, from before it
 	metrics   *queries // nil where there is no Prometheus
 
 	mu     sync.Mutex
@@ -161,6 +162,7 @@ type part struct {
 	foresight *gate.Foresight
 	readings  []gate.Reading
 	traffic   []gate.Comparison
+	pods      []gate.Comparison
 	missing   map[gate.Name]string
 }
 
@@ -246,6 +248,7 @@ func (p part) addTo(ev *gate.Evidence) {
 	}
 	ev.Readings = append(ev.Readings, p.readings...)
 	ev.Traffic = append(ev.Traffic, p.traffic...)
+	ev.Pods = append(ev.Pods, p.pods...)
 	maps.Copy(ev.Missing, p.missing)
 }
 

@@ -22,7 +22,7 @@ const (
 	CRDs          Name = "crds"           // Istio's CRDs are Established
 	RolledOut     Name = "rolled-out"     // the step's workloads have all their pods ready, on the expected revision
 	Proxies       Name = "proxies"        // exactly the moved proxies are connected to the new istiod, in sync at its version; the others are well on the old (S-10)
-	Served        Name = "served"         // the moved pods answered requests (S-11)
+	Served        Name = "served"         // the moved pods answered requests (S-11), as well as those before them
 	Requests      Name = "requests"       // serin's own probes through the mesh, against the time before the step
 	Metrics       Name = "metrics"        // what a Prometheus knows: the traffic of what moves, the istiods, the user's own queries
 	NothingRefers Name = "nothing-refers" // nothing relies on or names the revision that goes (S-54)
@@ -86,6 +86,7 @@ type Evidence struct {
 	Proxies   []Proxy         `json:"proxies,omitempty"`  // everything the istiods of all revisions report
 	Served    map[string]int  `json:"served,omitempty"`   // pod namespace/name -> requests answered since it started
 	Requests  []Comparison    `json:"requests,omitempty"` // of each probe
+	Pods      []Comparison    `json:"pods,omitempty"`     // as the moved pods and their callers counted
 	Readings  []Reading       `json:"readings,omitempty"` // of a Prometheus
 	Traffic   []Comparison    `json:"traffic,omitempty"`  // as a Prometheus knows it
 	Parity    *Parity         `json:"parity,omitempty"`

@@ -240,6 +240,13 @@ func TestJudge(t *testing.T) {
 			ev.Served = nil
 		}, gate.Open, "no Service selects default/cart"},
 
+		{"S47 zero-config: as before", gate.Served, counted(gate.Window{Sent: 2000, Failed: 2}, gate.Window{Sent: 600, Failed: 1}), gate.Open, "6 requests"},
+		{"S47 zero-config: two in a hundred that only the new pods have", gate.Served, counted(gate.Window{Sent: 2000}, gate.Window{Sent: 600, Failed: 12}), gate.Shut, "the moved pods: 600 sent, 12 failed"},
+		{"S47 zero-config: perhaps", gate.Served, counted(gate.Window{Sent: 2000}, gate.Window{Sent: 100, Failed: 2}), gate.Unknown, "more will tell"},
+		{"S47 zero-config: twice as slow", gate.Served, counted(within(80*time.Millisecond, 2000), within(160*time.Millisecond, 600)), gate.Shut, "slower: p50 160ms, before the step 80ms"},
+		{"S47 zero-config: a few are not compared", gate.Served, counted(gate.Window{Sent: 2000}, gate.Window{Sent: 5, Failed: 5}), gate.Open, ""},
+		{"S47 zero-config: nor what fails by itself", gate.Served, counted(gate.Window{Sent: 2000, Failed: 900}, gate.Window{Sent: 600, Failed: 300}), gate.Open, ""},
+
 		{"well", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 100}), gate.Open, "100 sent, 0 failed, at most 2.6% (95% sure)"},
 		{"all fail", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 2, Failed: 2, Example: "503"}), gate.Shut, "before the step 0 of 100 (by chance 1 in 5200); for example: 503"},
 		{"a first failure may be chance", gate.Requests, window(gate.Window{Sent: 100}, gate.Window{Sent: 30, Failed: 1, Example: "503"}), gate.Open, "30 sent, 1 failed"},
@@ -315,6 +322,17 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// counted is what the moved pods have counted, for long enough.
+func counted(before, now gate.Window) change {
+	return func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
+		ev.Pods = []gate.Comparison{{Name: "the moved pods", Before: before, Now: now, Lately: now, Long: true}}
+	}
+}
+
+func within(took time.Duration, n int) gate.Window {
+	return gate.Window{Sent: n, P50: took, P99: took, Latencies: []gate.Bucket{{From: took - 1, UpTo: took, N: n}}}
 }
 
 // Differences that no rule explains.

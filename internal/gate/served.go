@@ -32,9 +32,35 @@ func served(q Question, ev Evidence) (State, string) {
 		}
 		total += n
 	}
+	if state, worse := compared(ev.Pods); state != Open {
+		return state, worse
+	}
 	reason := fmt.Sprintf("the moved pods answered %d requests", total)
 	if len(exempt) > 0 {
 		reason += "; " + some(exempt)
 	}
 	return Open, reason
+}
+
+// compared compares what the moved pods and their callers counted with what was counted
+// before the step. It asks for no configuration, and so it asks for nothing that a
+// mesh may not have: a few requests are not compared, nor with what fails by itself.
+func compared(list []Comparison) (State, string) {
+	doubt := ""
+	for _, c := range list {
+		if c.Now.Sent < minSamples || float64(c.Before.Failed) > unfit*float64(c.Before.Sent) {
+			continue
+		}
+		switch state, reason := c.judge(); state {
+		case Shut:
+			return Shut, c.Name + ": " + reason
+		case Unknown:
+			doubt = c.Name + ": " + reason
+		case Open:
+		}
+	}
+	if doubt != "" {
+		return Unknown, doubt
+	}
+	return Open, ""
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -37,7 +38,7 @@ type App struct {
 	closed   chan struct{}
 	close    sync.Once
 	stopping atomic.Bool
-	failing  atomic.Bool
+	flaw     atomic.Pointer[Flaw]
 	drain    time.Duration
 	client   *http.Client
 }
@@ -58,7 +59,10 @@ func New(cfg Config) *App {
 	if d, err := time.ParseDuration(cfg.Env["DRAIN"]); err == nil {
 		a.drain = d
 	}
-	a.failing.Store(cfg.Env["FAIL"] != "")
+	a.Spoil(Flaw{})
+	if cfg.Env["FAIL"] != "" {
+		a.Spoil(Flaw{Share: 1})
+	}
 	a.client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: cfg.Dial, DisableKeepAlives: true}}
 	return a
 }
@@ -98,8 +102,14 @@ func (a *App) Stop() {
 // shut lets it listen no more.
 func (a *App) shut() { a.close.Do(func() { close(a.closed) }) }
 
-// Fail makes the app answer 500 from now on: a fault.
-func (a *App) Fail(on bool) { a.failing.Store(on) }
+// Flaw is what is wrong with an app.
+type Flaw struct {
+	Share float64       // of its answers that are 500
+	Slow  time.Duration // that each takes longer
+}
+
+// Spoil makes the app answer so from now on: a fault. The zero Flaw mends it.
+func (a *App) Spoil(f Flaw) { a.flaw.Store(&f) }
 
 // Ready is its readiness probe's answer.
 func (a *App) Ready() bool { return !a.stopping.Load() }
@@ -130,7 +140,16 @@ func (a *App) Accept(port int, c net.Conn) bool {
 }
 
 func (a *App) answer(w http.ResponseWriter, r *http.Request) {
-	if a.failing.Load() {
+	f := a.flaw.Load()
+	if f.Slow > 0 {
+		t := time.NewTimer(f.Slow)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-r.Context().Done():
+		}
+	}
+	if f.Share > 0 && rand.Float64() < f.Share { //nolint:gosec // no secret
 		http.Error(w, "this app fails: a fault of the lab", http.StatusInternalServerError)
 		return
 	}

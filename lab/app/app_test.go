@@ -105,11 +105,11 @@ func TestAFailureIsPassedOnWithItsCause(t *testing.T) {
 	s := street{}
 	ratings := s.move(t, "ratings", map[string]string{})
 	s.move(t, "reviews", map[string]string{"UPSTREAMS": "http://ratings:9080"})
-	ratings.Fail(true)
+	ratings.Spoil(app.Flaw{Share: 1})
 	if code, body := s.get(t, "reviews"); code != http.StatusInternalServerError || !strings.Contains(body, "a fault of the lab") {
 		t.Errorf("%d %s", code, body)
 	}
-	ratings.Fail(false)
+	ratings.Spoil(app.Flaw{})
 	if code, body := s.get(t, "reviews"); code != http.StatusOK {
 		t.Errorf("mended, %d %s", code, body)
 	}

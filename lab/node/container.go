@@ -48,8 +48,8 @@ func (w *worker) make(ctx context.Context, s *slot) (runnable, error) {
 		}
 	}
 	a := app.New(app.Config{Pod: pod, Container: s.spec, Env: env, Dial: dial, Log: s.log})
-	if w.k.fails(w.failing) {
-		a.Fail(true)
+	if f := w.k.flaw(w.failing); f != (app.Flaw{}) {
+		a.Spoil(f)
 	}
 	return &appContainer{a}, nil
 }

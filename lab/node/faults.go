@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/serin-mesh/serin/lab/app"
 	"github.com/serin-mesh/serin/lab/fabric"
 )
 
@@ -86,14 +87,14 @@ func (k *Kubelet) Reject(namespace, pod, typeURL string) error {
 	return nil
 }
 
-// FailNew makes the apps of a workload's new pods answer 500, until it is lifted,
-// which mends those that fail.
-func (k *Kubelet) FailNew(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+// SpoilNew makes the apps of a workload's new pods answer wrongly, until a zero Flaw
+// lifts it, which mends those that do.
+func (k *Kubelet) SpoilNew(namespace, workload string, f app.Flaw) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	at := namespace + "/" + workload
-	if on {
-		k.failing[at] = true
+	if f != (app.Flaw{}) {
+		k.failing[at] = f
 		return
 	}
 	delete(k.failing, at)
@@ -103,7 +104,7 @@ func (k *Kubelet) FailNew(namespace, workload string, on bool) { //nolint:revive
 		}
 		for _, s := range w.slots {
 			if c, ok := s.get().(*appContainer); ok {
-				c.Fail(false)
+				c.Spoil(app.Flaw{})
 			}
 		}
 	}
@@ -129,11 +130,11 @@ func (k *Kubelet) loses(pod *corev1.Pod) string {
 	return ""
 }
 
-// fails says whether a failure of apps lasts.
-func (k *Kubelet) fails(at string) bool {
+// flaw is the failure of apps that lasts, of those that a pod was born under.
+func (k *Kubelet) flaw(at string) app.Flaw {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return at != "" && k.failing[at]
+	return k.failing[at]
 }
 
 var _ fabric.PodNet = (*worker)(nil)

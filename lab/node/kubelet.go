@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/serin-mesh/serin/lab/app"
 	"github.com/serin-mesh/serin/lab/cluster"
 	"github.com/serin-mesh/serin/lab/fabric"
 )
@@ -52,16 +53,16 @@ type Kubelet struct {
 	workers map[types.UID]*worker
 	ips     map[string]bool
 	lastIP  int
-	stalls  map[string]bool   // namespace/workload
-	failing map[string]bool   // namespace/workload
-	losing  map[string]string // namespace/workload -> host
+	stalls  map[string]bool     // namespace/workload
+	failing map[string]app.Flaw // namespace/workload
+	losing  map[string]string   // namespace/workload -> host
 }
 
 // Start registers the nodes and runs pods until ctx ends or Stop.
 func Start(ctx context.Context, o Options) (*Kubelet, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	k := &Kubelet{
-		opts: o, nodes: map[string]string{}, stop: cancel, workers: map[types.UID]*worker{}, ips: map[string]bool{}, stalls: map[string]bool{}, failing: map[string]bool{}, losing: map[string]string{},
+		opts: o, nodes: map[string]string{}, stop: cancel, workers: map[types.UID]*worker{}, ips: map[string]bool{}, stalls: map[string]bool{}, failing: map[string]app.Flaw{}, losing: map[string]string{},
 	}
 	for i := range max(o.Nodes, 1) {
 		name, ip := fmt.Sprintf("n%d", i+1), fmt.Sprintf("10.99.0.%d", i+1)

@@ -64,7 +64,7 @@ func newWorker(k *Kubelet, pod *corev1.Pod, ip string) *worker {
 
 // bornUnder is the fault that a new pod belongs to: the namespace/workload whose
 // name its own begins with.
-func bornUnder(faults map[string]bool, pod *corev1.Pod) string {
+func bornUnder[T any](faults map[string]T, pod *corev1.Pod) string {
 	for f := range faults {
 		ns, name, _ := strings.Cut(f, "/")
 		if ns == pod.Namespace && strings.HasPrefix(pod.Name, name+"-") {

@@ -14,6 +14,20 @@ const ContainerdVersion = "2.4.2"
 // CoreDNSVersion is the release of CoreDNS that a real node runs.
 const CoreDNSVersion = "1.14.6"
 
+// PrometheusVersion is the release of Prometheus that tests scrape with.
+const PrometheusVersion = "3.14.0"
+
+// Prometheus returns the program, without the many ways to find targets that take
+// minutes to build: those of a file and of a URL are enough. No lab needs it.
+func (b *Builder) Prometheus(ctx context.Context) (string, error) {
+	dir, err := b.ensure(ctx, target{
+		name: "Prometheus", version: PrometheusVersion, key: "prometheus-" + PrometheusVersion, module: "prometheus",
+		packages: []string{"github.com/prometheus/prometheus/cmd/prometheus"}, programs: []string{"prometheus"},
+		ldflags: "-s -w", tags: "remove_all_sd",
+	})
+	return filepath.Join(dir, "prometheus"), err
+}
+
 // Node returns the program that is kubelet and kube-proxy.
 func (b *Builder) Node(ctx context.Context) (string, error) {
 	dir, err := b.ensure(ctx, target{

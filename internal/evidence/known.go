@@ -1,0 +1,174 @@
+package evidence
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
+)
+
+const (
+	podsOfEach   = 3   // of a workload are read for the time before a step
+	podsOfAll    = 100 // of a step
+	knownForLong = 30 * time.Second
+)
+
+// known is what the pods of a step, and those who call them, had counted before it.
+type known struct {
+	mu      sync.Mutex
+	step    int
+	at      time.Time
+	done    time.Time         // the step is proven since
+	before  counts            // of the pods that go
+	callers map[string]counts // by pod: what they had asked of what moves
+	there   map[string]bool   // all pods that were there
+	asked   sought            // of callers: for what moves
+	who     map[string]bool   // the callers' workloads, namespace/name
+}
+
+// look reads, before the deed of a step, what its pods and their callers have counted.
+// What cannot be read is not known, which the comparison says; it keeps no step from
+// beginning.
+func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.Snapshot) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := g.now()
+	if q.MinServed == 0 || len(q.Workloads) == 0 || k.step == q.Step && now.Sub(k.at) < knownForLong {
+		return
+	}
+	reporters := reportersOf(q, s)
+	var pods []target
+	each := map[mesh.Ref]int{}
+	for _, p := range s.Pods {
+		reporter, ok := reporters[p.Workload]
+		if each[p.Workload]++; ok && !p.Leaving && p.Revision != "" && p.Revision != q.Revision && each[p.Workload] <= podsOfEach && len(pods) < podsOfAll {
+			pods = append(pods, target{p, reporter})
+		}
+	}
+	before := newCounts()
+	for _, c := range g.countedAll(ctx, pods, nil) {
+		before.add(c, 1)
+	}
+	asked := sought{reporter: "source", services: map[string]bool{}}
+	for _, w := range s.Workloads {
+		if _, ok := reporters[w.Ref]; ok {
+			for _, name := range w.Services {
+				asked.services[name] = true
+			}
+		}
+	}
+	there := map[string]bool{}
+	for _, p := range s.Pods {
+		there[p.Namespace+"/"+p.Name] = true
+	}
+	k.step, k.at, k.done, k.before, k.asked, k.who, k.there = q.Step, now, time.Time{}, before, asked, before.callers, there
+	k.callers = g.countedAll(ctx, k.calling(s), &asked)
+}
+
+// of forgets what was known of another step: this one was not seen to begin.
+func (k *known) of(step int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.step != step {
+		k.step, k.at, k.done, k.before, k.callers, k.who = step, time.Time{}, time.Time{}, newCounts(), nil, nil
+	}
+}
+
+// calling are pods of those who call what moves.
+func (k *known) calling(s mesh.Snapshot) []target {
+	var out []target
+	each := map[mesh.Ref]int{}
+	for _, p := range s.Pods {
+		if !k.who[p.Namespace+"/"+p.Workload.Name] || p.Leaving || p.Revision == "" {
+			continue
+		}
+		if each[p.Workload]++; each[p.Workload] <= podsOfEach && len(out) < podsOfAll {
+			out = append(out, target{p, "source"})
+		}
+	}
+	return out
+}
+
+// countedAll reads pods at once; those that cannot be read are left out.
+func (g *Gatherer) countedAll(ctx context.Context, pods []target, of *sought) map[string]counts {
+	out := map[string]counts{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for _, t := range pods {
+		group.Go(func() error {
+			what := sought{reporter: t.reporter}
+			if of != nil {
+				what = *of
+			}
+			if c, err := g.counted(ctx, t.pod, what); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				out[t.key()] = c
+			}
+			return nil // one that fails must not stop the others
+		})
+	}
+	_ = group.Wait() // no target returns an error to the group
+	return out
+}
+
+// compare sets what the moved pods have counted since they started, and what their
+// callers have counted since the step began, against what was before it.
+func (k *known) compare(ctx context.Context, g *Gatherer, s mesh.Snapshot, moved []counts) []gate.Comparison {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := g.now()
+	if k.done.IsZero() {
+		k.done = now
+	}
+	long := now.Sub(k.done) >= 2*lately
+	sum := newCounts()
+	for _, c := range moved {
+		sum.add(c, 1)
+	}
+	out := []gate.Comparison{{Name: "the moved pods", Before: k.before.window(), Now: sum.window(), Long: long}}
+	if len(k.who) > 0 {
+		before, since := newCounts(), newCounts()
+		for _, c := range k.callers {
+			before.add(c, 1)
+		}
+		for pod, c := range g.countedAll(ctx, k.calling(s), &k.asked) {
+			was, read := k.callers[pod]
+			if !read && k.there[pod] { // it had counted before the step too, and nobody knows how much
+				continue
+			}
+			since.add(c, 1)
+			since.add(was, -1)
+		}
+		out = append(out, gate.Comparison{Name: "their callers", Before: before.window(), Now: since.window(), Long: long})
+	}
+	for i := range out {
+		out[i].Lately = out[i].Now
+	}
+	return out
+}
+
+// reportersOf says from which side the requests of what is in question are counted. A
+// sidecar counts what it was asked; a gateway is nobody's destination and counts what
+// it asked others for its clients.
+func reportersOf(q gate.Question, s mesh.Snapshot) map[mesh.Ref]string {
+	reporters := map[mesh.Ref]string{}
+	for _, ref := range q.Workloads {
+		reporters[ref] = "destination"
+	}
+	for _, w := range s.Workloads {
+		if _, ok := reporters[w.Ref]; ok && w.Gateway() {
+			reporters[w.Ref] = "source"
+		}
+	}
+	return reporters
+}
+
+// waits says whether a step has not begun: its proof would ask what its pods served.
+func waits(gates []gate.Name) bool { return !slices.Contains(gates, gate.Served) }
