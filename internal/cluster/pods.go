@@ -77,6 +77,11 @@ func podOf(p *corev1.Pod) podFact {
 	if c == nil || p.Labels["app"] == "ztunnel" {
 		return f
 	}
+	for _, is := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if is.Name == proxyContainer {
+			f.Restarts = int(is.RestartCount)
+		}
+	}
 	f.proxy = true
 	f.plain = plainSidecar(p)
 	f.Version = imageVersion(c.Image)

@@ -60,6 +60,7 @@ type Gatherer struct {
 	prover    Prover
 	moves     Moves
 	foresight foresight
+	stale     stale    // proxies, and since when
 	known     known    // of the step, from before it
 	metrics   *queries // nil where there is no Prometheus
 
@@ -254,6 +255,7 @@ func (p part) addTo(ev *gate.Evidence) {
 
 func (g *Gatherer) proxyPart(ctx context.Context) part {
 	proxies, err := g.Proxies(ctx)
+	g.stale.since(proxies, g.now())
 	if err != nil {
 		return part{proxies: proxies, missing: map[gate.Name]string{gate.Proxies: err.Error()}}
 	}

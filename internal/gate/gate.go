@@ -107,13 +107,14 @@ type DryRun struct {
 
 // Proxy is a proxy as the istiod it is connected to reports it (R§7.1 syncz).
 type Proxy struct {
-	Namespace string   `json:"namespace"`
-	Name      string   `json:"name"`               // of the pod
-	Revision  string   `json:"revision"`           // of the istiod it is connected to
-	Istiod    string   `json:"istiod"`             // the istiod's pod
-	Version   string   `json:"version"`            // of the proxy
-	Stale     []string `json:"stale,omitempty"`    // types sent and not acknowledged, "CDS"
-	Rejected  []string `json:"rejected,omitempty"` // "LDS: reason"
+	Namespace string        `json:"namespace"`
+	Name      string        `json:"name"`               // of the pod
+	Revision  string        `json:"revision"`           // of the istiod it is connected to
+	Istiod    string        `json:"istiod"`             // the istiod's pod
+	Version   string        `json:"version"`            // of the proxy
+	Stale     []string      `json:"stale,omitempty"`    // types sent and not acknowledged, "CDS"
+	StaleFor  time.Duration `json:"staleFor,omitempty"` // as long as it has been seen so, without a break
+	Rejected  []string      `json:"rejected,omitempty"` // "LDS: reason"
 }
 
 // Comparison sets requests during a step against those before it: a probe's, or

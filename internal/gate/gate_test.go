@@ -209,6 +209,21 @@ func TestJudge(t *testing.T) {
 			t.Helper()
 			proxy(t, ev, cart).Stale = []string{"CDS"}
 		}, gate.Unknown, "CDS"},
+		{"S10 stale for long", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, cart).Stale, proxy(t, ev, cart).StaleFor = []string{"CDS", "EDS"}, 42*time.Second
+		}, gate.Unknown, "has not acknowledged CDS, EDS for 42s"},
+		{"S10 a push is under way to one that stays", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, shop).Stale, proxy(t, ev, shop).StaleFor = []string{"EDS"}, 3*time.Second
+		}, gate.Open, "the others well"},
+		{"S10 and it does not arrive", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
+			t.Helper()
+			proxy(t, ev, shop).Stale, proxy(t, ev, shop).StaleFor = []string{"EDS"}, 11*time.Second
+		}, gate.Unknown, "the old revision is unwell: default/shop-0 has not acknowledged EDS for 11s"},
+		{"its proxy has restarted", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, cart).Restarts = 2 }, gate.Shut, "has a proxy that has restarted 2 times"},
+		{"one that stays restarted long ago", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, shop).Restarts = 2 }, gate.Open, ""},
+		{"one that stays is not Ready", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) { t.Helper(); pod(t, ev, shop).Ready = false }, gate.Open, ""},
 		{"S10 rejected", gate.Proxies, func(t *testing.T, _ *gate.Question, ev *gate.Evidence) {
 			t.Helper()
 			proxy(t, ev, cart).Rejected = []string{"LDS: no"}

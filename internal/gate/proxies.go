@@ -3,9 +3,15 @@ package gate
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
+
+// pushInterval is how long a push may be on its way to a proxy that stays where it is:
+// istiod waits up to ten seconds for changes to come together. In a mesh of thousands
+// some push is always under way, and is nobody's bad news.
+const pushInterval = 10 * time.Second
 
 // proxies wants the moved proxies connected to the new istiod, in sync at its
 // version, and the others where their pods belong (S-10, S-55). Bad news of the
@@ -39,6 +45,9 @@ func (c *census) take(q Question, pod mesh.Pod, seen []Proxy) {
 	mine := q.moves(pod)
 	stays := !mine && pod.Revision == q.Old
 	wrong, late := misled(seen, pod), late(pod, seen, q, mine)
+	if mine && wrong == "" && pod.Restarts > 0 { // it was made in this step: nothing restarts it that is well
+		wrong = "has a proxy that has restarted " + mesh.Count(pod.Restarts, "time")
+	}
 	key := pod.Namespace + "/" + pod.Name + " "
 	switch {
 	case wrong != "" && stays && !astray(seen, pod):
@@ -73,6 +82,14 @@ func (c *census) verdict(q Question) (State, string) {
 	return Open, fmt.Sprintf("%d moved proxies in sync with %s, the others well", c.moved, q.Revision)
 }
 
+// lasting says for how long, where that is long.
+func lasting(d time.Duration) string {
+	if d < pushInterval {
+		return ""
+	}
+	return " for " + d.Round(time.Second).String()
+}
+
 // astray says whether a proxy is connected to another revision than its pod names.
 func astray(seen []Proxy, pod mesh.Pod) bool {
 	return slices.ContainsFunc(seen, func(p Proxy) bool { return p.Revision != pod.Revision })
@@ -101,8 +118,8 @@ func late(pod mesh.Pod, seen []Proxy, q Question, mine bool) string { //nolint:r
 		return "is not connected"
 	}
 	for _, p := range seen {
-		if len(p.Stale) > 0 {
-			return "has not acknowledged " + some(p.Stale)
+		if len(p.Stale) > 0 && (mine || p.StaleFor >= pushInterval) {
+			return "has not acknowledged " + some(p.Stale) + lasting(p.StaleFor)
 		}
 		if mine && p.Revision != q.Revision {
 			return "is connected to " + p.Revision

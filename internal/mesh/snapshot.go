@@ -216,6 +216,7 @@ type Pod struct {
 	Ready     bool              `json:"ready"`
 	Held      bool              `json:"held,omitempty"`     // its containers are ready, its readiness gate serin.dev/proven is not open
 	Leaving   bool              `json:"leaving,omitempty"`  // it is being deleted
+	Restarts  int               `json:"restarts,omitempty"` // of its proxy's container
 	Detached  bool              `json:"detached,omitempty"` // its ReplicaSet has let it go, as serin's mark says (S-36)
 }
 
