@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -89,10 +91,28 @@ func said(r plan.Request, c *cobra.Command) error {
 	if err := counted(r); err != nil {
 		return err
 	}
+	if err := secretless(r); err != nil {
+		return err
+	}
 	if err := method("restarts", r.Restarts); err != nil {
 		return err
 	}
 	return accepted(r)
+}
+
+// secretless refuses addresses with a password in them: a request is stored in the
+// cluster, and shown.
+func secretless(r plan.Request) error {
+	addresses := map[string]string{"--charts": r.Charts}
+	if r.Probe != nil {
+		addresses["--probe-url"] = r.Probe.URL
+	}
+	for _, flag := range slices.Sorted(maps.Keys(addresses)) {
+		if u, err := url.Parse(addresses[flag]); err == nil && u.User != nil {
+			return fmt.Errorf("%s has a password in it, which everybody could read who may see the run\n  remedy: name an address that needs none, a mirror or a directory", flag)
+		}
+	}
+	return nil
 }
 
 // counted refuses numbers that count nothing.

@@ -171,7 +171,7 @@ func (g *Gatherer) asking(ctx context.Context, s mesh.Snapshot) <-chan struct{} 
 	f := &g.foresight
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.done != nil && (f.ended.IsZero() || g.now().Sub(f.ended) < max(proveAgain, shares*f.ended.Sub(f.began))) {
+	if f.done != nil && (f.ended.IsZero() || g.now().Sub(f.ended) < f.rest()) {
 		return f.done
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), proveFor)
@@ -186,6 +186,15 @@ func (g *Gatherer) asking(ctx context.Context, s mesh.Snapshot) <-chan struct{} 
 		f.result, f.err, f.ended = result, err, g.now()
 	}()
 	return done
+}
+
+// rest is how long the answer is good. No answer is none: what was not reached costs
+// little to ask again.
+func (f *foresight) rest() time.Duration {
+	if f.err != nil {
+		return proveAgain
+	}
+	return max(proveAgain, shares*f.ended.Sub(f.began))
 }
 
 // end stops asking and waits until it has stopped.

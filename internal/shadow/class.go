@@ -20,11 +20,11 @@ func Classes() []Class { return []Class{Dangerous, Unexplained, Expected} }
 
 // danger says why a change is dangerous, or nothing.
 func danger(c change, s Sides) string {
-	if c.op == Rejected {
-		return refusedBy(c.kind)
-	}
 	if c.kind == Pods {
-		return otherProxy(c, s)
+		return dangerousPod(c, s)
+	}
+	if c.op == Rejected {
+		return "Envoy would reject it"
 	}
 	if c.op == Added && strings.HasSuffix(c.path, "filterChains[]") && c.resource == inbound && !encrypted(c.to) {
 		return "the mTLS mode changes: plaintext would be accepted"
@@ -40,20 +40,19 @@ func danger(c change, s Sides) string {
 	return guarded(c)
 }
 
-// refusedBy says who would not take a thing of this kind.
-func refusedBy(k Kind) string {
-	if k == Pods {
-		return "the pod would not be created"
-	}
-	return "Envoy would reject it"
-}
-
 // inbound is the listener for what comes to a pod.
 const inbound = "virtualInbound"
 
 func encrypted(chain any) bool {
 	m, _ := chain.(map[string]any)
 	return m["transportSocket"] != nil
+}
+
+func dangerousPod(c change, s Sides) string {
+	if c.op == Rejected {
+		return "the pod would not be created"
+	}
+	return otherProxy(c, s)
 }
 
 // otherProxy says whether the pod would get a proxy of another version than the

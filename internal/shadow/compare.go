@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // Difference is a pattern of changes, and how often it was met.
@@ -22,8 +24,9 @@ type Difference struct {
 	Resources Count     `json:"resources"`
 	Workloads Count     `json:"workloads"`
 	Example   Example   `json:"example"`
-	Why       string    `json:"why,omitempty"`  // it is dangerous, or what a rule says
-	Rule      string    `json:"rule,omitempty"` // its code
+	Why       string    `json:"why,omitempty"`    // it is dangerous, or what a rule says
+	Rule      string    `json:"rule,omitempty"`   // its code
+	Source    string    `json:"source,omitempty"` // of the rule
 	Link      string    `json:"link,omitempty"`
 }
 
@@ -103,7 +106,7 @@ func (c *Comparison) Add(s Subject) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.Failed != "" {
-		c.unasked = append(c.unasked, Unasked{s.Workload, s.Failed})
+		c.unasked = append(c.unasked, Unasked{s.Workload, mesh.RedactedText(s.Failed)})
 		return
 	}
 	c.asked++
@@ -200,7 +203,9 @@ func emptied(from, to any) bool {
 }
 
 func count(found map[string]*tally, c change, s Sides, workload string) {
+	// Order: judged by what it is, kept by what may be shown.
 	d := judged(c, s)
+	d.From, d.To = mesh.Redacted(d.From), mesh.Redacted(d.To)
 	key := string(d.Class) + "|" + d.pattern() + "|" + compact(d.From) + "|" + compact(d.To)
 	t := found[key]
 	if t == nil {
@@ -208,7 +213,7 @@ func count(found map[string]*tally, c change, s Sides, workload string) {
 		found[key] = t
 	}
 	if t.Example.Workload == "" || workload < t.Example.Workload { // the first by name, whoever was asked first
-		t.Example = Example{workload, c.resource, c.where}
+		t.Example = Example{workload, c.resource, mesh.RedactedText(c.where)}
 	}
 	t.resources[workload+"|"+c.resource] = true
 	t.workloads[workload] = true
@@ -220,7 +225,7 @@ func judged(c change, s Sides) Difference {
 	d := Difference{Class: Unexplained, Kind: c.kind, Path: c.path, Op: c.op, From: c.from, To: c.to}
 	for _, r := range loadRules() {
 		if r.explains(c, s) {
-			d.Class, d.Why, d.Rule, d.Link = Expected, r.What, r.Code, r.Link
+			d.Class, d.Why, d.Rule, d.Source, d.Link = Expected, r.What, r.Code, r.Source, r.Link
 			return d
 		}
 	}

@@ -3,6 +3,8 @@ package shadow
 import (
 	"cmp"
 	"slices"
+
+	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // Object is a stored object of Istio's and what the validators say of it.
@@ -44,6 +46,7 @@ type Validation struct {
 func Validated(objects []Object) Validation {
 	v := Validation{Objects: len(objects), Found: []Judged{}}
 	for _, o := range objects {
+		o.Denied, o.Before, o.Failed = mesh.RedactedText(o.Denied), mesh.RedactedText(o.Before), mesh.RedactedText(o.Failed)
 		if o.Denied != "" || o.Failed != "" || len(o.Warnings) > 0 {
 			v.Found = append(v.Found, Judged{o.Class(), o})
 		}

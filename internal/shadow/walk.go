@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // Operation is what happened to a value.
@@ -183,7 +185,7 @@ func called(field string, e any, position int) string {
 		return text(e) + other(e)
 	}
 	if field == "routes" { // several share a name: that of their VirtualService
-		return compact(m["match"])
+		return compact(mesh.Redacted(m["match"]))
 	}
 	for _, k := range []string{"name", "mountPath", "@type"} {
 		if s := text(m[k]); s != "" {

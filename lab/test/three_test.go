@@ -67,7 +67,7 @@ func TestGateways_threeShapesInOnePlan(t *testing.T) {
 		t.Helper()
 		for _, d := range doors {
 			for n := d.from; n <= d.to; n++ {
-				if got := answered(t, d.at, shopHost(n)); got != http.StatusOK {
+				if got := statusOf(t, d.at, shopHost(n)); got != http.StatusOK {
 					t.Errorf("%s: %s answers %d", when, shopHost(n), got)
 				}
 			}
@@ -114,7 +114,7 @@ func (w *world) opens(ctx context.Context, d *door) {
 		}
 		for _, port := range []string{".http", ".http2"} {
 			if d.at = svc.Annotations[bookinfo.AddressAnnotation+port]; d.at != "" {
-				return answered(w.t, d.at, shopHost(d.from)) == http.StatusOK && answered(w.t, d.at, shopHost(d.to)) == http.StatusOK, nil
+				return statusOf(w.t, d.at, shopHost(d.from)) == http.StatusOK && statusOf(w.t, d.at, shopHost(d.to)) == http.StatusOK, nil
 			}
 		}
 		return false, nil
@@ -124,8 +124,8 @@ func (w *world) opens(ctx context.Context, d *door) {
 	}
 }
 
-// answered is the status that a host answers with, 0 for none.
-func answered(tb testing.TB, at, host string) int {
+// statusOf is the status that a host answers with, 0 for none.
+func statusOf(tb testing.TB, at, host string) int {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+at+bookinfo.Path, nil)
 	if err != nil {
