@@ -47,6 +47,14 @@ func faults() []faultKind {
 		}},
 		{"stop-pushing", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, true) })},
 		{"push-again", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, false) })},
+		{"slow-istiod", "NAMESPACE/POD DURATION", 2, func(_ context.Context, l *Lab, args []string) error {
+			ns, name, _ := strings.Cut(args[0], "/")
+			d, err := time.ParseDuration(args[1])
+			if err != nil {
+				return fmt.Errorf("reading how late: %w", err)
+			}
+			return l.kubelet.Slow(ns, name, d)
+		}},
 		{"webhook-gone", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, true) })},
 		{"webhook-back", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, false) })},
 		{"stall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, true); return nil })},

@@ -44,6 +44,16 @@ func (k *Kubelet) DropWebhook(namespace, pod string, on bool) error {
 	return nil
 }
 
+// Slow makes an istiod answer everybody so much later, until it is lifted by zero.
+func (k *Kubelet) Slow(namespace, pod string, by time.Duration) error {
+	i, err := k.istiod(namespace, pod)
+	if err != nil {
+		return err
+	}
+	i.slow.Store(int64(by))
+	return nil
+}
+
 func (k *Kubelet) istiod(namespace, pod string) (*istiod, error) {
 	i, _, err := k.istiodIn(namespace, pod)
 	return i, err

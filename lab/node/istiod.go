@@ -56,8 +56,9 @@ type istiod struct {
 	mu   sync.Mutex
 	proc *cluster.Process
 
-	silent  atomic.Bool // a fault: nothing is sent to proxies
-	hookOff atomic.Bool // a fault: the webhook port refuses
+	silent  atomic.Bool  // a fault: nothing is sent to proxies
+	hookOff atomic.Bool  // a fault: the webhook port refuses
+	slow    atomic.Int64 // a fault: each answer comes so much later, whoever asks
 }
 
 // makeIstiod prepares an istiod: its files, its kubeconfig, its ports.
@@ -170,18 +171,18 @@ func (i *istiod) Accept(port int, c net.Conn) bool {
 	if port == portXDS || port == portXDSTLS {
 		up = &hushed{Conn: up, i: i}
 	}
-	go fabric.Splice(c, up)
+	go fabric.Splice(c, &late{Conn: up, i: i})
 	return true
 }
 
 // acceptLocal is a port-forward: faults of what istiod does for others spare it,
-// so that tools see an istiod that is up and sends nothing.
+// so that tools see an istiod that is up and sends nothing. Slow it is for all.
 func (i *istiod) acceptLocal(port int, c net.Conn) bool {
 	up := i.dial(port)
 	if up == nil {
 		return false
 	}
-	go fabric.Splice(c, up)
+	go fabric.Splice(c, &late{Conn: up, i: i})
 	return true
 }
 
@@ -222,6 +223,34 @@ func (h *hushed) CloseWrite() error {
 		return t.CloseWrite()
 	}
 	return h.Close()
+}
+
+// late is a connection to an istiod that can be made to answer late.
+type late struct {
+	net.Conn
+	i    *istiod
+	last time.Time // when something came
+}
+
+// pause is how long nothing has come when what comes next is another answer.
+const pause = 20 * time.Millisecond
+
+// Read holds the beginning of an answer back; the rest follows at once.
+func (l *late) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if d := time.Duration(l.i.slow.Load()); d > 0 && err == nil && time.Since(l.last) > pause {
+		time.Sleep(d)
+	}
+	l.last = time.Now()
+	return n, err
+}
+
+// CloseWrite keeps half-closing possible.
+func (l *late) CloseWrite() error {
+	if t, ok := l.Conn.(interface{ CloseWrite() error }); ok {
+		return t.CloseWrite()
+	}
+	return l.Close()
 }
 
 func (i *istiod) dead() bool {
