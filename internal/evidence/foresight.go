@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +50,10 @@ func Foresee(ctx context.Context, p Prover, s mesh.Snapshot, m Moves) (gate.Fore
 }
 
 func foresee(ctx context.Context, p Prover, s mesh.Snapshot, m Moves) (gate.Foresight, error) {
-	var f gate.Foresight
+	var (
+		f    gate.Foresight
+		late []string
+	)
 	for _, from := range m.From {
 		q, err := shadow.Ask(s, m.To, from, "", m.Workloads)
 		if err != nil {
@@ -61,6 +65,7 @@ func foresee(ctx context.Context, p Prover, s mesh.Snapshot, m Moves) (gate.Fore
 		}
 		f.Workloads += len(q.Workloads)
 		f.Objects = max(f.Objects, proof.Validation.Objects)
+		late = append(late, lateness(proof.Ground)...)
 		f.Found = append(f.Found, grounds(proof.Ground)...)
 		f.Found = append(f.Found, refused(proof.Validation)...)
 		for _, r := range []shadow.Report{proof.Injection, proof.Configuration} {
@@ -69,7 +74,27 @@ func foresee(ctx context.Context, p Prover, s mesh.Snapshot, m Moves) (gate.Fore
 			f.Found = append(f.Found, found...)
 		}
 	}
+	if len(late) > 0 && !slices.ContainsFunc(f.Found, func(d gate.Difference) bool { return d.Dangerous }) {
+		return f, fmt.Errorf("%w: %s", errLate, strings.Join(late, "; "))
+	}
 	return f, nil
+}
+
+// errLate is an answer that is not in time: nobody decides about that, it passes or
+// the run's patience ends.
+var errLate = errors.New("answers are late")
+
+// passes says whether a ground is one that mends by itself.
+func passes(g shadow.Ground) bool { return g.About == shadow.Server || g.About == shadow.Istiods }
+
+func lateness(gs []shadow.Ground) []string {
+	var out []string
+	for _, g := range gs {
+		if passes(g) {
+			out = append(out, string(g.About)+": "+g.Said)
+		}
+	}
+	return out
 }
 
 // differences are how many a rule explains, and the others.
@@ -103,7 +128,7 @@ func differences(r shadow.Report) (int, []gate.Difference) {
 func grounds(gs []shadow.Ground) []gate.Difference {
 	var out []gate.Difference
 	for _, g := range gs {
-		if g.Class != shadow.Expected {
+		if g.Class != shadow.Expected && !passes(g) {
 			said, _, _ := strings.Cut(g.Said, "\n")
 			out = append(out, gate.Difference{What: string(g.About) + ": " + said, Dangerous: g.Class == shadow.Dangerous})
 		}

@@ -97,6 +97,23 @@ func TestForesee(t *testing.T) {
 	}
 }
 
+// Late answers are waited for: nothing is decided, and no person is asked. A danger
+// goes before them.
+func TestForesee_lateAnswersAreNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := shadow.Ground{Class: shadow.Dangerous, About: shadow.Server, Said: "a pod takes 6s to be admitted"}
+		_, err := evidence.Foresee(t.Context(), &prover{proofs: []shadow.Proof{{Ground: []shadow.Ground{late}}}}, beside(), moves())
+		if err == nil || !strings.Contains(err.Error(), "answers are late: api-server: a pod takes 6s") {
+			t.Errorf("%v", err)
+		}
+		root := shadow.Ground{Class: shadow.Dangerous, About: shadow.Certificates, Said: "another root"}
+		f, err := evidence.Foresee(t.Context(), &prover{proofs: []shadow.Proof{{Ground: []shadow.Ground{late, root}}}}, beside(), moves())
+		if err != nil || len(f.Found) != 1 || !f.Found[0].Dangerous {
+			t.Errorf("%+v %v", f, err)
+		}
+	})
+}
+
 // An istiod that has just become ready may not know all yet.
 func TestForesee_looksAgainBeforeItBelievesADanger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

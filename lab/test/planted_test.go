@@ -105,7 +105,7 @@ func TestPlanted_regressionsAreCaughtBeforeTheFirstMove(t *testing.T) {
 			if more := slices.DeleteFunc(explained(p), func(e string) bool { return slices.Contains(expected, e) }); len(more) > 0 {
 				t.Errorf("a rule explains what was planted: %v", more)
 			}
-			if code, out := w.ran("apply", w.plan("1.29.1", "--ignore-check", ignored), "--approve"); code != 4 || !strings.Contains(out, "prove") {
+			if code, out := w.ran("apply", w.plan("1.29.1", "--ignore-check", ignored, "--patience", "20s"), "--approve"); code != 4 || !strings.Contains(out, "prove") {
 				t.Errorf("apply: exit code %d", code)
 			}
 			if d := cmp.Diff(pods, w.podNames()); d != "" {
@@ -157,8 +157,12 @@ func (w *world) foreseen(want gate.State, says string) (gate.State, string, shad
 		}
 		s := w.snapshot()
 		f, err := evidence.Foresee(w.t.Context(), answer{p}, s, evidence.Moves{To: next, From: []string{"default"}})
-		if err != nil {
-			w.t.Fatal(err)
+		if err != nil { // answers that are late leave the gate unknown
+			v = gate.Verdict{State: gate.Unknown, Reason: err.Error()}
+			if want == gate.Unknown && strings.Contains(v.Reason, says) {
+				break
+			}
+			continue
 		}
 		v = gate.Judge(gate.Prove, gate.Question{Revision: next, Step: 4}, gate.Evidence{Snapshot: s, Foresight: &f})
 		if all := fmt.Sprint(f.Found); v.State == want && strings.Contains(all, says) {
