@@ -121,10 +121,11 @@ func (a *app) fromFile(ctx context.Context, in operator.Installation) func(plan.
 	}
 }
 
-// tryOperator renders what a plan installs from an IstioOperator.
+// tryOperator renders what a plan installs from an IstioOperator, and the gateways
+// that it renders again: these also where no file is given.
 func (a *app) tryOperator(ctx context.Context, pl plan.Plan, s mesh.Snapshot) error {
 	for _, st := range pl.Steps {
-		if st.Kind != plan.InstallRevision || pl.Request.Operator == nil {
+		if (st.Kind != plan.InstallRevision || pl.Request.Operator == nil) && st.Kind != plan.RenderGateway {
 			continue
 		}
 		_, err := a.world.Manifest(ctx, a.target, Rendering{pl, st, s, false})

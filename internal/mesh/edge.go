@@ -171,3 +171,13 @@ func (e Edge) ScalersOf(of Ref) int {
 	}
 	return n
 }
+
+// Leads says whether a Gateway of the Gateway API is bound to a Service of the workload's.
+func (e Edge) Leads(g GatewayObject, w Workload) bool {
+	for _, id := range w.Services {
+		if svc, ok := e.Service(id); ok && g.boundTo(svc) {
+			return true
+		}
+	}
+	return false
+}

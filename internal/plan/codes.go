@@ -73,6 +73,8 @@ const (
 	codeRenderedSource    = "SRN1410" // a rendered gateway whose IstioOperator file nobody has given (S-33)
 	codeRenderedElsewhere = "SRN1412" // a rendered gateway outside the control plane's namespace
 	codeFrozen            = "SRN1413" // a Gateway that is frozen, and why it stays so (S-27)
+	codeClasses           = "SRN1414" // defaults of a class that would change at the removal (S-26)
+	codeUnprogrammed      = "SRN1415" // a gateway's pods of a revision that does not program its Gateway (R§4)
 	codeGatewayHeld       = "SRN1406" // pods made anew are held out of the Service until serin opens them
 	codeGatewayDips       = "SRN1404" // a gateway's restart that would leave fewer pods ready than before
 )

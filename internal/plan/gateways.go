@@ -91,6 +91,8 @@ func (b *builder) judgeInPlace(g mesh.Gateway, w mesh.Workload) {
 
 func (b *builder) runsOld(g mesh.Gateway) bool { return slices.ContainsFunc(g.Revisions, b.leaves) }
 
+const asItIs = "as the mesh is"
+
 // judgeProgrammed walks the steps: a Gateway of the Gateway API that no revision
 // programs is frozen as it is, one that two program flaps between them (R§4).
 func (b *builder) judgeProgrammed() {
@@ -99,7 +101,7 @@ func (b *builder) judgeProgrammed() {
 	}
 	said := map[string]bool{}
 	s := b.s.Clone()
-	b.programmed(s, "as the mesh is", said)
+	b.programmed(s, asItIs, said)
 	for _, st := range b.steps {
 		simulate(&s, st)
 		b.programmed(s, fmt.Sprintf("after step %d (%s %s)", st.Number, st.Kind, st.Target), said)
@@ -109,6 +111,7 @@ func (b *builder) judgeProgrammed() {
 func (b *builder) programmed(s mesh.Snapshot, when string, said map[string]bool) {
 	for _, g := range s.Edge.Gateways {
 		by := s.Programmers(g)
+		b.served(s, g, by, when, said)
 		if g.Revision == mesh.PrivateTag(g.Namespace, g.Name) && len(by) > 0 {
 			continue // claimed by serin, for both while it moves (S-21)
 		}
@@ -125,4 +128,38 @@ func (b *builder) programmed(s mesh.Snapshot, when string, said map[string]bool)
 		}
 		b.find(codeProgrammed, Mandatory, g.String(), reason, "label it with a revision that stays, or with a tag of its own: "+mesh.RevLabel)
 	}
+}
+
+// served finds pods that would serve nothing: of a Gateway that is bound to the
+// Service of a gateway of the user's own, only the revisions that program it give
+// its pods their listeners, and others take them away (R§4, R§9.3).
+func (b *builder) served(s mesh.Snapshot, g mesh.GatewayObject, by []string, when string, said map[string]bool) {
+	key := "pods of " + g.String()
+	if !g.OfGatewayAPI() || g.Managed || len(g.Bound) == 0 || len(by) == 0 || said[key] {
+		return
+	}
+	for _, w := range s.Workloads {
+		rev, strays := b.strays(s, w.Ref, by)
+		if !strays || !s.Edge.Leads(g, w) {
+			continue
+		}
+		said[key] = true
+		if when == asItIs {
+			return // it is so without this plan
+		}
+		b.find(codeUnprogrammed, Mandatory, g.String(), fmt.Sprintf("%s %s programs it, and pods of %s behind its Service are of %s: they would serve nothing of it", when, strings.Join(by, " and "), w.Ref, rev),
+			"no label leads both through an upgrade: let istiod deploy it (no spec.addresses), or write it as an Istio Gateway and VirtualServices, which every revision reads")
+		return
+	}
+}
+
+// strays is a revision of this plan that a workload's pods are of, and that is none of these.
+func (b *builder) strays(s mesh.Snapshot, ref mesh.Ref, by []string) (string, bool) {
+	i := slices.IndexFunc(s.Pods, func(p mesh.Pod) bool {
+		return p.Workload == ref && !p.Leaving && b.concerned(p.Revision) && !slices.Contains(by, p.Revision)
+	})
+	if i < 0 {
+		return "", false
+	}
+	return s.Pods[i].Revision, true
 }

@@ -160,3 +160,69 @@ func TestGateways_whatIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// R§4, R§9.3: pods behind a Gateway of the Gateway API that another revision programs
+// serve nothing of it, and there is a step of every plan at which it would be so.
+func TestR4_podsOfWhatIsBoundAreProgrammedAtEveryStep(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		world *meshtest.World
+		want  bool
+	}{
+		{"its tag moves after its pods", meshtest.Bookinfo("1.27.0").Tag("prod", "default").Change(bound("prod")), true},
+		{"it follows a revision that stays, and its pods too", meshtest.Bookinfo("1.27.0").ControlPlane("stays", "1.28.0").Change(bound("stays")).Change(func(s *mesh.Snapshot) {
+			for i, w := range s.Workloads {
+				if w.Name == "istio-ingress" {
+					s.Workloads[i].TemplateLabels[mesh.RevLabel] = "stays"
+				}
+			}
+		}), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := plan.Build(tt.world.Snapshot(), plan.Request{To: "1.29.1", From: []string{"default"}, IgnoreChecks: []string{"SRN1060"}})
+			f, ok := code(p, "SRN1415")
+			if ok != tt.want || tt.want && (f.Severity != plan.Mandatory || len(p.Steps) > 0) {
+				t.Errorf("%v, %d steps: %+v", ok, len(p.Steps), p.Findings)
+			}
+		})
+	}
+}
+
+// S-26: a default of the class that would change at the removal is said before.
+func TestS26_classesThatDiffer(t *testing.T) {
+	classes := map[string]any{"istio": map[string]any{"deployment": map[string]any{"spec": map[string]any{"minReadySeconds": 5}}}}
+	for _, tt := range []struct {
+		name string
+		ask  func(*plan.Request)
+		want bool
+	}{
+		{"as they are", func(*plan.Request) {}, false},
+		{"others", func(r *plan.Request) { r.Values = map[string]any{"gatewayClasses": classes} }, true},
+		{"others, and the old revision stays", func(r *plan.Request) { r.Values, r.Keep = map[string]any{"gatewayClasses": classes}, true }, false},
+		{"of a file, beside values that nobody knows", func(r *plan.Request) {
+			r.Operator = map[string]any{"spec": map[string]any{"values": map[string]any{"gatewayClasses": classes}}}
+		}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := plan.Build(three().Snapshot(), renderedRequest(tt.ask))
+			if f, ok := code(p, "SRN1414"); ok != tt.want || ok && f.Severity != plan.Overridable {
+				t.Errorf("%v: %+v", ok, p.Findings)
+			}
+		})
+	}
+}
+
+// S-19: a waypoint is refused, and the reason says what it is.
+func TestS19_aWaypointSaysWhy(t *testing.T) {
+	s := three().Change(func(s *mesh.Snapshot) {
+		for i, g := range s.Edge.Gateways {
+			if g.Managed {
+				s.Edge.Gateways[i].Class, s.Edge.Gateways[i].Controller = "istio-waypoint", mesh.ControllerWaypoint
+			}
+		}
+	}).Snapshot()
+	p := plan.Build(s, renderedRequest(nil))
+	if f, ok := code(p, "SRN1041"); !ok || f.Severity != plan.Mandatory || !strings.Contains(f.Reason, "waypoint") || !strings.Contains(f.Reason, "ztunnel") || len(p.Steps) > 0 {
+		t.Errorf("%+v", p.Findings)
+	}
+}

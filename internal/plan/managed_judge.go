@@ -33,11 +33,57 @@ func (b *builder) judgeManagedGateways() {
 			continue
 		}
 		b.scope.managed = append(b.scope.managed, m)
+		b.judgeClasses(m)
 		if w, _ := b.s.Workload(m.ref); w.MaxUnavailable > 0 {
 			b.find(codeGatewayDips, Warning, "gateway "+o.Namespace+"/"+o.Name, fmt.Sprintf("up to %d of its pods may be away while it rolls", w.MaxUnavailable),
 				"the Deployment is istiod's: fewer than four replicas, or a strategy of your own by spec.infrastructure.parametersRef, keep all of them")
 		}
 	}
+}
+
+// judgeClasses finds a default of the Gateway's class that would change with the
+// removal of the old revision: of several such ConfigMaps istiods read the oldest,
+// so that until then nothing can be rendered from the new one, and then every
+// Gateway is rendered again at once (S-26).
+func (b *builder) judgeClasses(m managedMove) {
+	if b.req.Keep {
+		return
+	}
+	c, _ := b.s.ControlPlane(m.from)
+	old, known := b.s.Release(c.Owner)
+	asked, given := b.req.Values[gatewayClasses]
+	if b.req.Operator != nil {
+		asked, given, known = at(b.req.Operator, "spec", "values", gatewayClasses), true, known || c.Owner.Kind != mesh.OwnerIstioctl
+	}
+	if next, there := b.s.ControlPlane(b.to); there {
+		r, has := b.s.Release(next.Owner)
+		asked, given, known = r.Values[gatewayClasses], has, known && has
+	}
+	object := "gateway " + m.g.Namespace + "/" + m.g.Name
+	switch {
+	case given && known && encoded(asked) != encoded(old.Values[gatewayClasses]):
+		b.find(codeClasses, Overridable, object, "the value "+gatewayClasses+" of "+b.to+" is not that of "+m.from+", and istiods read the oldest until that one is removed: then it would be rendered again, and rolled, at once (S-26)",
+			"upgrade with the values as they are, and change "+gatewayClasses+" afterwards; or keep the old revision for now: --keep")
+	case given && !known && asked != nil:
+		b.find(codeClasses, Overridable, object, "the file has a value "+gatewayClasses+", and whether "+m.from+" has the same cannot be told: if not, it would be rendered again, and rolled, at once when that one is removed (S-26)",
+			"compare it with ConfigMap values of "+b.s.IstioNamespace+"; or keep the old revision for now: --keep")
+	}
+}
+
+// gatewayClasses is the value of the istiod chart that has defaults of classes.
+const gatewayClasses = "gatewayClasses"
+
+// at is a value within maps, nil where there is none.
+func at(m map[string]any, path ...string) any {
+	var v any = m
+	for _, k := range path {
+		in, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = in[k]
+	}
+	return v
 }
 
 func (b *builder) refuseManaged(o mesh.Object, why string) {
@@ -84,6 +130,8 @@ func unmoved(s mesh.Snapshot, g mesh.GatewayObject) (mesh.Ref, string) {
 		return mesh.Ref{}, "nothing is known of it but its name"
 	case g.Frozen != "":
 		return mesh.Ref{}, "it is frozen (" + mesh.VersionAnnotation + ": " + g.Frozen + "), by another run or by hand (S-27): serin repair mends what a run has left"
+	case g.Controller == mesh.ControllerWaypoint:
+		return mesh.Ref{}, "it is a waypoint, of an ambient mesh: its clients are ztunnels, in tunnels that end with its pods, no gate of serin's sees whether requests in them are lost, and ambient is not moved by serin (S-19)"
 	case g.Controller != mesh.ControllerGateway:
 		return mesh.Ref{}, "its class " + g.Class + " is of the controller " + g.Controller + ", whose gateways serin has not learnt to move"
 	case g.Parameters != "":

@@ -131,7 +131,7 @@ func TestManaged_whatCannotMoveStandsInTheWay(t *testing.T) {
 		why   string
 	}{
 		{"S-27: frozen already", object(func(g *mesh.GatewayObject) { g.Frozen = "mine" }), "it is frozen"},
-		{"a waypoint", object(func(g *mesh.GatewayObject) { g.Controller = mesh.ControllerWaypoint }), "has not learnt to move"},
+		{"a waypoint", object(func(g *mesh.GatewayObject) { g.Controller = mesh.ControllerWaypoint }), "it is a waypoint"},
 		{"its Deployment is shaped by parameters", object(func(g *mesh.GatewayObject) { g.Parameters = "sizes" }), "parametersRef"},
 		{"S-45: it stands in Git", object(func(g *mesh.GatewayObject) { g.Owner = mesh.Owner{Kind: mesh.OwnerFlux} }), "stands in Git"},
 		{"S-22: no surge", deployment(func(w *mesh.Workload) { w.MaxSurge = 0 }), "it may not surge"},

@@ -77,7 +77,7 @@ func (b *builder) mend(o Operation, g mesh.GatewayObject) {
 		now := map[string]*string{mesh.RevLabel: given(g.Revision), mesh.VersionAnnotation: given(g.Frozen)}
 		b.lead(Step{
 			Kind: MoveGateway, Target: g.Namespace + "/" + g.Name, Namespace: g.Namespace, Gateway: g.Name, Workloads: refs, From: from[0], To: to, Before: now, After: private, Last: own,
-			Why: "its own label leads to " + to + ", and it has pods of " + from[0] + ": brought there first, as a run would", Needs: []gate.Name{gate.ControlPlane},
+			Why:   "its own label leads to " + to + ", and it has pods of " + from[0] + ": brought there first, as a run would",
 			Proof: proof, Soak: min(b.req.Soak, tagSoak), Question: gate.Question{Workloads: refs}, Undo: Undo{What: "the same, onto " + from[0]},
 		})
 		b.leave(from[0])
@@ -85,7 +85,7 @@ func (b *builder) mend(o Operation, g mesh.GatewayObject) {
 	b.lead(Step{
 		Kind: ReturnGateway, Target: g.Namespace + "/" + g.Name, Namespace: g.Namespace, Gateway: g.Name, Workloads: refs, From: to, To: to, Before: private,
 		After: map[string]*string{mesh.RevLabel: own, mesh.VersionAnnotation: nil},
-		Why:   "a run has left it in the middle: its own label, then no claim and no freeze", Needs: []gate.Name{gate.ControlPlane},
+		Why:   "a run has left it in the middle: its own label, then no claim and no freeze",
 		Proof: proof, Soak: min(b.req.Soak, tagSoak), Question: gate.Question{Workloads: refs}, Undo: Undo{What: "frozen and claimed again"},
 	})
 }

@@ -84,9 +84,10 @@ func (b *builder) putBack(o Operation, g mesh.Gateway, w mesh.Workload) {
 		return
 	}
 	b.leave(from[0])
+	// Nothing of it is injected: an injector that is off, as the old default's is once the tag has moved, is no reason to wait.
 	b.lead(Step{
 		Kind: PutBackGateway, Target: g.Ref.String(), Namespace: g.Ref.Namespace, Workloads: []mesh.Ref{g.Ref}, From: from[0], To: b.to, Version: b.req.To,
-		Why: "as it was at " + b.to + ": from what was kept of it, else from its Deployment's history", Needs: []gate.Name{gate.ControlPlane},
+		Why:   "as it was at " + b.to + ": from what was kept of it, else from its Deployment's history",
 		Proof: b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies}), Soak: min(b.req.Soak, tagSoak),
 		Question: gate.Question{Workloads: []mesh.Ref{g.Ref}}, Undo: Undo{What: "as it was at " + from[0]},
 	})
