@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"fmt"
-
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
@@ -50,7 +48,7 @@ func (b *builder) judgeMethod(w mesh.Workload) {
 	switch {
 	case why == "":
 	case b.retires(w):
-		b.find(codeRetired, Info, "workload "+w.String(), fmt.Sprintf("its pods leave their endpoints first, then go and are made again, one by one: %d of %d serve meanwhile", w.Replicas-1, w.Replicas), "")
+		b.find(codeRetired, Info, "workload "+w.String(), "its pods leave their endpoints first, then go and are made again, one by one: one fewer serves meanwhile", "")
 	case b.req.Restarts == Detach:
 		b.find(codeRolledOut, Mandatory, "workload "+w.String(), "its pods cannot be detached: "+why, "ask for auto: it is rolled out then, and the others are detached")
 	default:

@@ -95,7 +95,7 @@ func TestBuild_methodsDoNotChangeTheEnd(t *testing.T) {
 }
 
 // S-39, S-42: under auto a StatefulSet's and a DaemonSet's pods leave their endpoints
-// one by one, and it is said how many serve meanwhile; one pod alone is rolled out,
+// one by one, and it is said that one fewer serves meanwhile; one pod alone is rolled out,
 // and that is an outage. Who wants nothing but detaching is not given this instead.
 func TestBuild_retiring(t *testing.T) {
 	s := meshtest.Bookinfo("1.27.0").Workload(mesh.KindStatefulSet, "default", "db").Workload(mesh.KindStatefulSet, "default", "one").Workload(mesh.KindDaemonSet, "default", "agent").Looked().Snapshot()
@@ -118,7 +118,7 @@ func TestBuild_retiring(t *testing.T) {
 		if f.Object == "workload statefulset default/one" && f.Code == "SRN1066" && !strings.Contains(f.Reason, "it has one pod: whichever way that goes, nobody serves") {
 			t.Errorf("got %q", f.Reason)
 		}
-		if f.Code == "SRN1067" && !strings.Contains(f.Reason, "2 of 3 serve meanwhile") {
+		if f.Code == "SRN1067" && !strings.Contains(f.Reason, "one fewer serves meanwhile") {
 			t.Errorf("got %q", f.Reason)
 		}
 	}
