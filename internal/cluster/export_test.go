@@ -27,6 +27,9 @@ func PlaneKinds() []schema.GroupVersionResource {
 	return append(planeKinds(), injectorResource(), validatorResource())
 }
 
+// ReleaseOf is decodeRelease.
+func ReleaseOf(s *corev1.Secret) (mesh.Release, error) { return decodeRelease(s) }
+
 // RehearsalKinds are what a rehearsal lists.
 func RehearsalKinds() []schema.GroupVersionResource { return append(copiedKinds(), leftKinds()...) }
 

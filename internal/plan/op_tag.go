@@ -10,9 +10,20 @@ import (
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
+// namesTag refuses an operation on no tag. A file may ask for it, the command line never does.
+func (b *builder) namesTag(o Operation) bool {
+	if len(o.Tags) == 0 {
+		b.find(codeNotPlanned, Mandatory, "request", "its operation "+string(o.Verb)+" names no tag", "name it: operation.tags")
+	}
+	return len(o.Tags) > 0
+}
+
 // opTagSet makes a tag or moves one, all its parts together (S-2). A default tag
 // that stands in for an unrevisioned injector is pinned to it first (S-1).
 func (b *builder) opTagSet(o Operation) {
+	if !b.namesTag(o) {
+		return
+	}
 	tag := o.Tags[0]
 	there := b.goTo(o.Revision)
 	b.judgeTagName(tag)
@@ -216,6 +227,9 @@ func (b *builder) judgeManaged(end mesh.Snapshot) {
 
 // opTagRemove removes tags. What would be left without an injector stands in the way.
 func (b *builder) opTagRemove(o Operation) {
+	if !b.namesTag(o) {
+		return
+	}
 	for _, tag := range o.Tags {
 		t, ok := b.s.Tag(tag)
 		if !ok {

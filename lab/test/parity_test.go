@@ -2,6 +2,7 @@ package test_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os/exec"
 	"regexp"
@@ -11,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/serin-mesh/serin/internal/mesh"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,8 @@ const (
 	diffOrder      = "istioctl's order of routes that are not numbers, and of filter chains with one destination, is by chance"
 	diffSerial     = "istioctl 1.27 drops the zeros that a serial number begins with: serin writes it as 1.29"
 	diffDefaultTag = "the namespaces of the default tag are those that follow it: istioctl lists only those labelled istio.io/rev=default"
+	diffBuild      = "of an istiod's build serin says the version: its commit, Go's version and the image's hub are the image's"
+	diffNamed      = "serin says of each revision's version whose it is: istioctl version says the component of each pod, or one line"
 	diffEmptyTag   = "istioctl tag list shows the unrevisioned control plane as a tag without a revision: serin shows only tags"
 )
 
@@ -58,7 +61,7 @@ func TestParity(t *testing.T) { //nolint:tparallel // its parts look at one mesh
 	}
 	t.Run("explain", func(t *testing.T) { p.explained(t) })
 	t.Run("an istiod that does not answer", func(t *testing.T) { p.silent(t) })
-	for _, d := range []string{diffNone, diffRevisions, diffColumns, diffUpstream, diffEmptyTag, diffDefaultTag} {
+	for _, d := range []string{diffNone, diffRevisions, diffColumns, diffUpstream, diffEmptyTag, diffDefaultTag, diffBuild, diffNamed} {
 		if _, met := p.seen.Load(d); !met {
 			t.Errorf("this difference is gone: %s", d)
 		}
@@ -209,7 +212,7 @@ func (p parity) proxyStatus(t *testing.T, version string) {
 		rows[r[0]] = r[:5]
 	}
 	for _, r := range want {
-		if diff := cmp.Diff(r, rows[r[0]]); diff != "" {
+		if diff := gocmp.Diff(r, rows[r[0]]); diff != "" {
 			t.Errorf("proxy-status %s:\n%s", r[0], diff)
 		}
 	}
@@ -228,18 +231,20 @@ func (p parity) proxyStatus(t *testing.T, version string) {
 	}
 }
 
+// version compares what is known of each istiod and each proxy, and then the lines.
 func (p parity) version(t *testing.T, version string) {
 	t.Helper()
 	var theirs struct {
 		MeshVersion []struct {
 			Component, Revision string
-			Info                struct{ Version string }
+			Info                map[string]string
 		}
 		DataPlaneVersion []struct{ ID, IstioVersion string }
 	}
 	unmarshal(t, p.istioctl(t, version, "version", "-o", "json"), &theirs)
 	var ours struct {
-		ControlPlanes []struct{ Revision, Version string } `json:"controlPlanes"`
+		ControlPlanes []struct{ Revision, Version string }     `json:"controlPlanes"`
+		DataPlane     []struct{ ID, Revision, Version string } `json:"dataPlane"`
 	}
 	unmarshal(t, p.serin(t, "version", "-o", "json"), &ours)
 	got := map[string]string{}
@@ -247,22 +252,62 @@ func (p parity) version(t *testing.T, version string) {
 		got[c.Revision] = c.Version
 	}
 	for _, c := range theirs.MeshVersion {
-		rev := c.Revision
-		if rev == "" {
-			rev = "default"
+		rev := cmp.Or(c.Revision, mesh.DefaultRevision)
+		if c.Info["version"] == "" || got[rev] != c.Info["version"] {
+			t.Errorf("version: istioctl says %v of revision %s, serin %q", c.Info, rev, got[rev])
 		}
-		if got[rev] != c.Info.Version {
-			t.Errorf("version: istioctl says %s of revision %s, serin %q", c.Info.Version, rev, got[rev])
+		if c.Info["revision"] != "" {
+			p.differs(diffBuild)
 		}
 	}
-	versions := map[string]string{}
-	for _, r := range cells(p.serin(t, "proxy-status"), 9) {
-		versions[r[0]] = r[3]
-	}
+	listed := map[string]string{}
 	for _, d := range theirs.DataPlaneVersion {
-		if versions[d.ID] != d.IstioVersion {
-			t.Errorf("version: istioctl says %s of proxy %s, serin %q", d.IstioVersion, d.ID, versions[d.ID])
+		listed[d.ID] = d.IstioVersion
+	}
+	asked := cmp.Or(theirs.MeshVersion[0].Revision, mesh.DefaultRevision)
+	for _, d := range ours.DataPlane {
+		switch is, there := listed[d.ID]; {
+		case there && is != d.Version:
+			t.Errorf("version: istioctl says %s of proxy %s, serin %s", is, d.ID, d.Version)
+		case !there && (version == "1.27.0" || d.Revision == asked):
+			t.Errorf("version: serin says %s of proxy %s of revision %s, istioctl nothing", d.Version, d.ID, d.Revision)
+		case !there:
+			p.differs(diffRevisions)
 		}
+		delete(listed, d.ID)
+	}
+	if len(listed) > 0 {
+		t.Errorf("version: serin says nothing of %v", listed)
+	}
+	p.versionLines(t, version, asked)
+}
+
+// versionLines compares what people read, of the revision that istioctl asks.
+func (p parity) versionLines(t *testing.T, version, revision string) {
+	t.Helper()
+	args := []string{"version"}
+	if version != "1.27.0" { // which asks all
+		args = append(args, "--revision", revision)
+	}
+	want, got := strings.Split(p.istioctl(t, version, "version"), "\n"), strings.Split(p.serin(t, args...), "\n")
+	clean := func(lines []string) map[string]bool {
+		out := map[string]bool{}
+		for _, l := range lines {
+			if strings.HasPrefix(l, "client version: ") || l == "" { // each says its own
+				continue
+			}
+			out[regexp.MustCompile(` \(revision \S+\)`).ReplaceAllString(regexp.MustCompile(`^(pilot|istiod) version: `).ReplaceAllString(l, "control plane version: "), "")] = true
+		}
+		return out
+	}
+	if !strings.HasPrefix(want[0], "client version: ") || !strings.HasPrefix(got[0], "client version: ") {
+		t.Errorf("version: the first lines are %q and %q", want[0], got[0])
+	}
+	if !strings.Contains(strings.Join(want, " "), "(revision ") && strings.Contains(strings.Join(got, " "), "(revision ") {
+		p.differs(diffNamed)
+	}
+	if diff := gocmp.Diff(clean(want), clean(got)); diff != "" {
+		t.Errorf("version (-istioctl %s +serin %v):\n%s", version, args, diff)
 	}
 }
 
@@ -291,8 +336,42 @@ func (p parity) tags(t *testing.T, version string) {
 	order := func(a, b tag) int { return strings.Compare(a.Tag, b.Tag) }
 	slices.SortFunc(theirs, order)
 	slices.SortFunc(ours, order)
-	if diff := cmp.Diff(theirs, ours, cmpopts.EquateEmpty()); diff != "" {
+	if diff := gocmp.Diff(theirs, ours, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("tag list (-istioctl %s +serin):\n%s", version, diff)
+	}
+	p.tagTable(t, version)
+}
+
+// tagTable compares the table that people read: the first three columns are istioctl's.
+func (p parity) tagTable(t *testing.T, version string) {
+	t.Helper()
+	theirs, ours := tabular(p.istioctl(t, version, "tag", "list")), tabular(p.serin(t, "tag", "list"))
+	rows := map[string][]string{}
+	for _, r := range ours {
+		if r[0] == "No" { // revision tags found
+			break
+		}
+		if len(r) != 4 {
+			t.Errorf("tag list: %q has not the columns of istioctl and one more", r)
+			continue
+		}
+		if r[2] == "<none>" {
+			r[2] = ""
+		}
+		rows[r[0]] = r[:3]
+	}
+	for _, want := range theirs {
+		if want[0] == "" || want[0] == "No" || len(rows) == 0 && want[0] == "TAG" { // the control plane without a revision; none at all
+			continue
+		}
+		got := slices.Clone(rows[want[0]])
+		if len(got) == 3 && got[0] == mesh.DefaultTag && got[2] != want[2] {
+			p.differs(diffDefaultTag)
+			got[2] = strings.Trim(strings.ReplaceAll(","+got[2]+",", ","+followsDefault+",", ","), ",")
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("tag list, %s (-istioctl %s +serin):\n%s", want[0], version, diff)
+		}
 	}
 }
 
@@ -342,7 +421,7 @@ func (p parity) table(t *testing.T, version string, args []string) {
 	}
 	slices.SortFunc(want, slices.Compare) // diffOrder
 	slices.SortFunc(got, slices.Compare)
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("%v (-istioctl %s +serin):\n%s", args, version, diff)
 	}
 }
@@ -367,7 +446,7 @@ func (p parity) document(t *testing.T, version string, args []string) {
 			slices.SortFunc(list, func(a, b any) int { return strings.Compare(text(a), text(b)) }) // diffOrder
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("%v (-istioctl %s +serin):\n%s", args, version, diff)
 	}
 }
