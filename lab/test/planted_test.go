@@ -42,7 +42,7 @@ type regression struct {
 func regressions() []regression {
 	return []regression{
 		{"a route is lost", objects(lostRoute), gate.Shut, "a route is gone"},
-		{"the mTLS mode changes", objects(strictBefore), gate.Shut, "the mTLS mode changes"},
+		{"the mTLS mode changes", objects(permissiveAfter), gate.Shut, "the mTLS mode changes"},
 		{"an authorization rule is not read", objects(ruleBefore), gate.Shut, "a filter is gone"},
 		{"an EnvoyFilter no longer applies", objects(filterBefore), gate.Shut, "a filter is gone"},
 		{"Envoy rejects a listener", objects(brokenListener), gate.Shut, "Envoy would reject it"},
@@ -58,8 +58,8 @@ func regressions() []regression {
 const (
 	lostRoute = `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: planted, namespace: default, labels: {istio.io/rev: default}},
   spec: {hosts: [details], http: [{match: [{uri: {prefix: /old}}], route: [{destination: {host: ratings}}]}, {route: [{destination: {host: details}}]}]}}`
-	strictBefore = `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: planted, namespace: default, labels: {istio.io/rev: default}},
-  spec: {mtls: {mode: STRICT}}}`
+	permissiveAfter = `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: planted, namespace: default, labels: {istio.io/rev: 1-29-1}},
+  spec: {selector: {matchLabels: {app: ratings}}, mtls: {mode: PERMISSIVE}}}`
 	ruleBefore = `{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: planted, namespace: default, labels: {istio.io/rev: default}},
   spec: {selector: {matchLabels: {app: productpage}}, action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}}`
 	filterBefore = `{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: planted, namespace: default}, spec: {workloadSelector: {labels: {app: reviews}},

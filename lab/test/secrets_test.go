@@ -29,7 +29,7 @@ const (
   {match: [{headers: {authorization: {exact: "Basic UzNSSU5MRUFLS3RINLEAK"}}}], route: [{destination: {host: ratings}}], headers: {request: {set: {authorization: "Bearer S3RINLEAK-route"}}}},
   {match: [{headers: {cookie: {exact: "session=S3RINLEAK"}}}], route: [{destination: {host: ratings}}]}, {route: [{destination: {host: details}}]}]}}`
 	leakyKeys = `{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: leaky, namespace: default, labels: {istio.io/rev: default}}, spec: {selector: {matchLabels: {app: ratings}},
-  jwtRules: [{issuer: "https://issuer.example", jwks: '{"keys":[{"kty":"oct","k":"S3RINLEAKAAAA","kid":"a","alg":"HS256"}]}'}]}}`
+  jwtRules: [{issuer: "https://issuer.example", jwks: '{"keys":[{"kty":"oct","k":"S3RINLEAKAAA","kid":"a","alg":"HS256"}]}'}]}}`
 	leakyFilter = `{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: leaky, namespace: default, labels: {istio.io/rev: default}}, spec: {workloadSelector: {labels: {app: reviews}}, configPatches: [
   {applyTo: HTTP_FILTER, match: {context: SIDECAR_INBOUND, listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: envoy.filters.http.router}}}}},
    patch: {operation: INSERT_BEFORE, value: {name: shop.leaky, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, inlineCode: "local a = 'Bearer S3RINLEAK-lua' function envoy_on_request(h) end"}}}}]}}`
@@ -45,7 +45,7 @@ func TestSecrets_nothingThatIsSecretIsShownOrKept(t *testing.T) {
 	w.stop()
 	secrets := w.secrets()
 	values := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(values, []byte("pilot: {env: {BACKEND_PASSWORD: S3RINLEAK-values}}\nglobal: {registryToken: S3RINLEAK-token}\n"), 0o600); err != nil {
+	if err := os.WriteFile(values, []byte("pilot: {env: {BACKEND_PASSWORD: S3RINLEAK-values, API_TOKEN: S3RINLEAK-token}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	heard := map[string]string{}
@@ -54,8 +54,8 @@ func TestSecrets_nothingThatIsSecretIsShownOrKept(t *testing.T) {
 		heard["serin "+strings.Join(args, " ")] = out
 	}
 	charts := w.lab.ChartRepo()
-	hear("install", "istiod", "--version", "1.29.1", "--revision", next, "--values", values, "--charts", charts, "--dry-run")
-	hear("install", "istiod", "--version", "1.29.1", "--revision", next, "--values", values, "--charts", charts)
+	hear("install", "istiod", "--version", "1.29.1", "--revision", next, "--from-revision", "default", "--values", values, "--charts", charts, "--dry-run=client")
+	hear("install", "istiod", "--version", "1.29.1", "--revision", next, "--from-revision", "default", "--values", values, "--charts", charts)
 	for _, text := range []string{leakyRoute, leakyKeys, leakyFilter, leakyEnv} {
 		defer w.object(text)()
 	}
