@@ -37,24 +37,10 @@ func faults() []faultKind {
 	}
 	return []faultKind{
 		{"kill-istiod", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.KillIstiod(ns, n, 0) })},
-		{"istiod-away", "NAMESPACE/POD DURATION", 2, func(_ context.Context, l *Lab, args []string) error {
-			ns, name, _ := strings.Cut(args[0], "/")
-			d, err := time.ParseDuration(args[1])
-			if err != nil {
-				return fmt.Errorf("reading how long: %w", err)
-			}
-			return l.kubelet.KillIstiod(ns, name, d)
-		}},
+		{"istiod-away", "NAMESPACE/POD DURATION", 2, timed(func(l *Lab, ns, n string, d time.Duration) error { return l.kubelet.KillIstiod(ns, n, d) })},
 		{"stop-pushing", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, true) })},
 		{"push-again", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.StopPushing(ns, n, false) })},
-		{"slow-istiod", "NAMESPACE/POD DURATION", 2, func(_ context.Context, l *Lab, args []string) error {
-			ns, name, _ := strings.Cut(args[0], "/")
-			d, err := time.ParseDuration(args[1])
-			if err != nil {
-				return fmt.Errorf("reading how late: %w", err)
-			}
-			return l.kubelet.Slow(ns, name, d)
-		}},
+		{"slow-istiod", "NAMESPACE/POD DURATION", 2, timed(func(l *Lab, ns, n string, d time.Duration) error { return l.kubelet.Slow(ns, n, d) })},
 		{"webhook-gone", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, true) })},
 		{"webhook-back", "NAMESPACE/POD", 1, pod(func(l *Lab, ns, n string) error { return l.kubelet.DropWebhook(ns, n, false) })},
 		{"stall", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Stall(ns, n, true); return nil })},
@@ -69,15 +55,10 @@ func faults() []faultKind {
 			l.kubelet.SpoilNew(ns, name, app.Flaw{Share: share})
 			return nil
 		}},
-		{"slow-app", "NAMESPACE/WORKLOAD DURATION", 2, func(_ context.Context, l *Lab, args []string) error {
-			ns, name, _ := strings.Cut(args[0], "/")
-			d, err := time.ParseDuration(args[1])
-			if err != nil {
-				return fmt.Errorf("reading how much: %w", err)
-			}
-			l.kubelet.SpoilNew(ns, name, app.Flaw{Slow: d})
+		{"slow-app", "NAMESPACE/WORKLOAD DURATION", 2, timed(func(l *Lab, ns, n string, d time.Duration) error {
+			l.kubelet.SpoilNew(ns, n, app.Flaw{Slow: d})
 			return nil
-		}},
+		})},
 		{"mend-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.SpoilNew(ns, n, app.Flaw{}); return nil })},
 		{"lose-host", "NAMESPACE/WORKLOAD HOST", 2, func(_ context.Context, l *Lab, args []string) error {
 			ns, name, _ := strings.Cut(args[0], "/")
@@ -91,6 +72,18 @@ func faults() []faultKind {
 		}},
 		{"apiserver-pause", "DURATION", 1, lasting((*Lab).pause)},
 		{"apiserver-gone", "DURATION", 1, lasting((*Lab).outage)},
+	}
+}
+
+// timed is a fault of a pod or workload that takes a duration.
+func timed(f func(l *Lab, ns, name string, d time.Duration) error) func(context.Context, *Lab, []string) error {
+	return func(_ context.Context, l *Lab, args []string) error {
+		ns, name, _ := strings.Cut(args[0], "/")
+		d, err := time.ParseDuration(args[1])
+		if err != nil {
+			return fmt.Errorf("reading how long: %w", err)
+		}
+		return f(l, ns, name, d)
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 )
 
 // ParseConnections is parseConnections.
-func ParseConnections(b []byte) ([]xds.Connection, error) { return parseConnections(bytes.NewReader(b)) }
+func ParseConnections(b []byte) ([]xds.Connection, error) {
+	return parseConnections(bytes.NewReader(b))
+}
 
 // ParseSample is parseSample.
 func ParseSample(s string) (map[string]string, float64, error) { return parseSample(s) }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,11 +67,11 @@ func (w *world) scrape() prometheus {
 }
 
 // free is an address at which nobody listens.
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func free(tb testing.TB) string {
+	tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
@@ -96,7 +97,9 @@ func (w *world) targets(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(out)
+	if err := json.NewEncoder(rw).Encode(out); err != nil {
+		w.t.Log(err)
+	}
 }
 
 // knows says what is missing for the Prometheus to know so many proxies.
@@ -116,7 +119,7 @@ func (p prometheus) knows(proxies int) string {
 	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
 		return err.Error()
 	}
-	if len(a.Data.Result) != 1 || fmt.Sprint(a.Data.Result[0].Value[1]) != fmt.Sprint(proxies) {
+	if len(a.Data.Result) != 1 || fmt.Sprint(a.Data.Result[0].Value[1]) != strconv.Itoa(proxies) {
 		return fmt.Sprintf("it knows %v", a.Data.Result)
 	}
 	return ""

@@ -114,7 +114,7 @@ func (w *world) opens(ctx context.Context, d *door) {
 		}
 		for _, port := range []string{".http", ".http2"} {
 			if d.at = svc.Annotations[bookinfo.AddressAnnotation+port]; d.at != "" {
-				return statusOf(w.t, d.at, shopHost(d.from)) == http.StatusOK && statusOf(w.t, d.at, shopHost(d.to)) == http.StatusOK, nil
+				return statusOf(w.t, d.at, shopHost(d.from)) == http.StatusOK && statusOf(w.t, d.at, shopHost(d.to)) == http.StatusOK, nil //nolint:contextcheck // it takes the test's
 			}
 		}
 		return false, nil
