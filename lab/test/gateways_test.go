@@ -199,8 +199,9 @@ func faultsPlanted() []planted {
 	listener, listens := pinned("gateways", "secure")
 	const at = bookinfo.Gateway + "/" + secondGateway
 	return []planted{
-		{name: "lacks a route", by: "gate parity is shut", says: []string{"lack what", "route http.80 bookinfo.example.com"}, plant: route, lift: routed},
+		// the first: an istiod remembers for a minute that an account may read secrets
 		{name: "lacks a certificate", by: "gate parity is shut", says: []string{"lack what", "certificate kubernetes://shop"}, plant: func(p *plantings) { p.mayRead(false) }, lift: func(p *plantings) { p.mayRead(true) }},
+		{name: "lacks a route", by: "gate parity is shut", says: []string{"lack what", "route http.80 bookinfo.example.com"}, plant: route, lift: routed},
 		{name: "lacks a listener", by: "gate parity is shut", says: []string{"lack what", "listener :443"}, plant: listener, lift: listens},
 		{
 			name: "answers a host with 404", by: "gate answers is shut", says: []string{"http://extra.example.com:80", "404 Not Found by " + secondGateway},
