@@ -42,32 +42,47 @@ func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.S
 		return
 	}
 	reporters := reportersOf(q, s)
-	var pods []target
-	each := map[mesh.Ref]int{}
-	for _, p := range s.Pods {
-		reporter, ok := reporters[p.Workload]
-		if each[p.Workload]++; ok && !p.Leaving && p.Revision != "" && p.Revision != q.Revision && each[p.Workload] <= podsOfEach && len(pods) < podsOfAll {
-			pods = append(pods, target{p, reporter})
-		}
-	}
 	before := newCounts()
-	for _, c := range g.countedAll(ctx, pods, nil) {
+	for _, c := range g.countedAll(ctx, going(reporters, q, s), nil) {
 		before.add(c, 1)
 	}
-	asked := sought{reporter: "source", services: map[string]bool{}}
-	for _, w := range s.Workloads {
-		if _, ok := reporters[w.Ref]; ok {
-			for _, name := range w.Services {
-				asked.services[name] = true
-			}
-		}
-	}
+	asked := servicesOf(reporters, s)
 	there := map[string]bool{}
 	for _, p := range s.Pods {
 		there[p.Namespace+"/"+p.Name] = true
 	}
 	k.step, k.at, k.done, k.before, k.asked, k.who, k.there = q.Step, now, time.Time{}, before, asked, before.callers, there
 	k.callers = g.countedAll(ctx, k.calling(s), &asked)
+}
+
+// going are pods that the step takes away, a few of each workload.
+func going(reporters map[mesh.Ref]string, q gate.Question, s mesh.Snapshot) []target {
+	var out []target
+	each := map[mesh.Ref]int{}
+	for _, p := range s.Pods {
+		reporter, ok := reporters[p.Workload]
+		if !ok || p.Leaving || p.Revision == "" || p.Revision == q.Revision {
+			continue
+		}
+		if each[p.Workload]++; each[p.Workload] <= podsOfEach && len(out) < podsOfAll {
+			out = append(out, target{p, reporter})
+		}
+	}
+	return out
+}
+
+// servicesOf are what callers ask for who ask for what moves.
+func servicesOf(reporters map[mesh.Ref]string, s mesh.Snapshot) sought {
+	asked := sought{reporter: "source", services: map[string]bool{}}
+	for _, w := range s.Workloads {
+		if _, ok := reporters[w.Ref]; !ok {
+			continue
+		}
+		for _, name := range w.Services {
+			asked.services[name] = true
+		}
+	}
+	return asked
 }
 
 // of forgets what was known of another step: this one was not seen to begin.

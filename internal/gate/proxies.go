@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -44,10 +45,7 @@ type census struct {
 func (c *census) take(q Question, pod mesh.Pod, seen []Proxy) {
 	mine := q.moves(pod)
 	stays := !mine && pod.Revision == q.Old
-	wrong, late := misled(seen, pod), late(pod, seen, q, mine)
-	if mine && wrong == "" && pod.Restarts > 0 { // it was made in this step: nothing restarts it that is well
-		wrong = "has a proxy that has restarted " + mesh.Count(pod.Restarts, "time")
-	}
+	wrong, late := cmp.Or(misled(seen, pod), restarted(q, pod)), late(pod, seen, q, mine)
 	key := pod.Namespace + "/" + pod.Name + " "
 	switch {
 	case wrong != "" && stays && !astray(seen, pod):
@@ -82,6 +80,11 @@ func (c *census) verdict(q Question) (State, string) {
 	return Open, fmt.Sprintf("%d moved proxies in sync with %s, the others well", c.moved, q.Revision)
 }
 
+// late says whether what was sent to a proxy should have been acknowledged by now.
+func (p Proxy) late(moved bool) bool { //nolint:revive // one that moved is waited for, the others may be on their way
+	return len(p.Stale) > 0 && (moved || p.StaleFor >= pushInterval)
+}
+
 // lasting says for how long, where that is long.
 func lasting(d time.Duration) string {
 	if d < pushInterval {
@@ -93,6 +96,15 @@ func lasting(d time.Duration) string {
 // astray says whether a proxy is connected to another revision than its pod names.
 func astray(seen []Proxy, pod mesh.Pod) bool {
 	return slices.ContainsFunc(seen, func(p Proxy) bool { return p.Revision != pod.Revision })
+}
+
+// restarted says that a moved proxy is not the first of its pod, which was made in this
+// step: nothing restarts one that is well.
+func restarted(q Question, pod mesh.Pod) string {
+	if pod.Restarts == 0 || !q.moves(pod) {
+		return ""
+	}
+	return "has a proxy that has restarted " + mesh.Count(pod.Restarts, "time")
 }
 
 // misled says what no waiting mends.
@@ -118,7 +130,7 @@ func late(pod mesh.Pod, seen []Proxy, q Question, mine bool) string { //nolint:r
 		return "is not connected"
 	}
 	for _, p := range seen {
-		if len(p.Stale) > 0 && (mine || p.StaleFor >= pushInterval) {
+		if p.late(mine) {
 			return "has not acknowledged " + some(p.Stale) + lasting(p.StaleFor)
 		}
 		if mine && p.Revision != q.Revision {
