@@ -78,6 +78,9 @@ func (w *Writer) renderedAs(ctx context.Context, st plan.Step, p plan.Plan, befo
 	}
 	if p.Request.Operator == nil {
 		withGateway(doc, of, d)
+		if st.To == mesh.DefaultRevision { // which is rendered without a name
+			unstructured.RemoveNestedField(doc, "spec", "values", "revision")
+		}
 	}
 	all, err := w.releases.Operator(ctx, doc, st.Version, of)
 	if err != nil {

@@ -254,6 +254,9 @@ func TestS33_withoutAFile(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+	if rev, named, _ := unstructured.NestedString(r.helm.documents[1], "spec", "values", "revision"); named {
+		t.Errorf("for the default revision it is rendered as %q", rev)
+	}
 	r.helm.operator = func(string, string) []unstructured.Unstructured { return nil }
 	if _, err := r.writer.Manifest(t.Context(), renderStep(), byFile(), mesh.Snapshot{}, false); !errors.Is(err, drive.ErrRefused) {
 		t.Errorf("a file that has no such gateway: %v", err)

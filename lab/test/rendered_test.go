@@ -236,7 +236,7 @@ func TestRenderedGateway_itsSource(t *testing.T) {
 		t.Error("a repository without the gateways' charts is not named")
 	}
 	code, said := r.ran("plan", "--to", "1.29.1", "--charts", r.charts, "--ignore-check", "SRN1060")
-	if code != 3 || !strings.Contains(said, "SRN1411") || !strings.Contains(said, "example.com/team") {
+	if code != 3 || !strings.Contains(said, "SRN1411") || !strings.Contains(said, "resources.requests") {
 		t.Errorf("S-33: without the file, exit code %d: what it would lose is not named", code)
 	}
 	r.end()
