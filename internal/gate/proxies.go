@@ -81,7 +81,7 @@ func (c *census) verdict(q Question) (State, string) {
 }
 
 // late says whether what was sent to a proxy should have been acknowledged by now.
-func (p Proxy) late(moved bool) bool { //nolint:revive // one that moved is waited for, the others may be on their way
+func (p Proxy) late(moved bool) bool { // one that moved is waited for, the others may be on their way
 	return len(p.Stale) > 0 && (moved || p.StaleFor >= pushInterval)
 }
 
