@@ -142,7 +142,7 @@ func once(f func()) func() {
 
 // foreseen is what the gate prove says, once it says what is looked for or time is up:
 // istiods read what is planted a moment after it is stored.
-func (w *world) foreseen(want gate.State, says string) (gate.State, string, shadow.Proof) { //nolint:revive // they are one answer
+func (w *world) foreseen(want gate.State, says string) (gate.State, string, shadow.Proof) {
 	w.t.Helper()
 	var (
 		v gate.Verdict

@@ -3,6 +3,7 @@ package test_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -56,9 +57,7 @@ func TestSecrets_nothingThatIsSecretIsShownOrKept(t *testing.T) {
 	charts := w.lab.ChartRepo()
 	hear("install", "istiod", "--version", "1.29.1", "--revision", next, "--from-revision", "default", "--values", values, "--charts", charts, "--dry-run=client")
 	hear("install", "istiod", "--version", "1.29.1", "--revision", next, "--from-revision", "default", "--values", values, "--charts", charts)
-	for _, text := range []string{leakyRoute, leakyKeys, leakyFilter, leakyEnv} {
-		defer w.object(text)()
-	}
+	objects(leakyRoute, leakyKeys, leakyFilter, leakyEnv)(w) // they go with the lab
 	w.until("what is planted in the proof", func() string {
 		if _, out := w.quietly("prove", "-r", next); !strings.Contains(out, "a route is gone") || !strings.Contains(out, "shop.leaky") || !strings.Contains(out, "a filter is gone") {
 			return out
@@ -72,10 +71,16 @@ func TestSecrets_nothingThatIsSecretIsShownOrKept(t *testing.T) {
 	}
 	hear("diff", "--all", "-r", next, "-o", "html")
 	for _, args := range [][]string{
-		{"snapshot"}, {"precheck", "--to", "1.29.1"}, {"precheck", "--to", "1.29.1", "-o", "json"}, {"revisions", "-o", "json"},
+		{"snapshot"},
+		{"precheck", "--to", "1.29.1"},
+		{"precheck", "--to", "1.29.1", "-o", "json"},
+		{"revisions", "-o", "json"},
 		{"plan", "--to", "1.29.1", "--charts", charts, "--probe-url", "http://user:S3RINLEAK@192.0.2.1/"},
-		{"plan", "--to", "1.29.1", "--charts", charts, "-o", "json"}, {"explain", "deploy/leaky.default"},
-		{"proxy-status", "-v", "1"}, {"proxy-config", "secret", "deploy/ratings-v1.default", "-o", "json"}, {"proxy-config", "all", "deploy/ratings-v1.default"},
+		{"plan", "--to", "1.29.1", "--charts", charts, "-o", "json"},
+		{"explain", "deploy/leaky.default"},
+		{"proxy-status", "-v", "1"},
+		{"proxy-config", "secret", "deploy/ratings-v1.default", "-o", "json"},
+		{"proxy-config", "all", "deploy/ratings-v1.default"},
 	} {
 		hear(args...)
 	}
@@ -156,7 +161,7 @@ func (w *world) quietly(args ...string) (int, string) {
 	said := string(out)
 	_ = filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
-			b, _ := os.ReadFile(path) //nolint:gosec // the test's own
+			b, _ := os.ReadFile(path)
 			said += "\n" + path + ":\n" + string(b)
 		}
 		return nil
@@ -176,14 +181,13 @@ func (w *world) stored() string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	maps, err := w.kube.CoreV1().ConfigMaps("istio-system").List(w.t.Context(), metav1.ListOptions{})
+	kept, err := w.kube.CoreV1().ConfigMaps("istio-system").List(w.t.Context(), metav1.ListOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, cm := range maps.Items {
+	for _, cm := range kept.Items {
 		if strings.HasPrefix(cm.Name, "serin-") {
-			plain, _ := json.Marshal([]any{cm.ObjectMeta, cm.Data})
-			b = append(b, plain...)
+			b = fmt.Append(b, cm.ObjectMeta, cm.Data)
 		}
 	}
 	events, err := w.kube.CoreV1().Events("").List(w.t.Context(), metav1.ListOptions{})
