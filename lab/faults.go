@@ -25,7 +25,7 @@ type faultKind struct {
 }
 
 // faults are all kinds. A pod or workload is named namespace/name.
-func faults() []faultKind {
+func faults() []faultKind { //nolint:funlen // a line for each kind
 	pod := func(f func(l *Lab, ns, name string) error) func(context.Context, *Lab, []string) error {
 		return func(_ context.Context, l *Lab, args []string) error {
 			ns, name, ok := strings.Cut(args[0], "/")
@@ -66,6 +66,8 @@ func faults() []faultKind {
 			return nil
 		}},
 		{"find-host", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.LoseHost(ns, n, ""); return nil })},
+		{"insist", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Insist(ns, n, true); return nil })},
+		{"give-in", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.Insist(ns, n, false); return nil })},
 		{"reject", "NAMESPACE/POD TYPE-URL", 2, func(_ context.Context, l *Lab, args []string) error {
 			ns, name, _ := strings.Cut(args[0], "/")
 			return l.kubelet.Reject(ns, name, args[1])

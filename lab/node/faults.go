@@ -83,6 +83,18 @@ func (k *Kubelet) Stall(namespace, workload string, on bool) { //nolint:revive /
 	delete(k.stalls, namespace+"/"+workload)
 }
 
+// Insist makes the kubelet write its own view of a workload's pods back every second,
+// and not every ten, until it is lifted.
+func (k *Kubelet) Insist(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if on {
+		k.insists[namespace+"/"+workload] = true
+		return
+	}
+	delete(k.insists, namespace+"/"+workload)
+}
+
 // Reject makes a pod's proxy reject every further push of a type.
 func (k *Kubelet) Reject(namespace, pod, typeURL string) error {
 	w := k.find(namespace, pod)

@@ -56,13 +56,14 @@ type Kubelet struct {
 	stalls  map[string]bool     // namespace/workload
 	failing map[string]app.Flaw // namespace/workload
 	losing  map[string]string   // namespace/workload -> host
+	insists map[string]bool     // namespace/workload
 }
 
 // Start registers the nodes and runs pods until ctx ends or Stop.
 func Start(ctx context.Context, o Options) (*Kubelet, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	k := &Kubelet{
-		opts: o, nodes: map[string]string{}, stop: cancel, workers: map[types.UID]*worker{}, ips: map[string]bool{}, stalls: map[string]bool{}, failing: map[string]app.Flaw{}, losing: map[string]string{},
+		opts: o, nodes: map[string]string{}, stop: cancel, workers: map[types.UID]*worker{}, ips: map[string]bool{}, stalls: map[string]bool{}, failing: map[string]app.Flaw{}, losing: map[string]string{}, insists: map[string]bool{},
 	}
 	for i := range max(o.Nodes, 1) {
 		name, ip := fmt.Sprintf("n%d", i+1), fmt.Sprintf("10.99.0.%d", i+1)

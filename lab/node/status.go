@@ -54,7 +54,11 @@ const resync = 10 * time.Second
 // contradicted says whether somebody else has written another Ready condition than
 // this node's, and it is time to look.
 func (w *worker) contradicted(pod *corev1.Pod) bool {
-	if time.Since(w.synced) < resync {
+	every := resync
+	if w.insists(pod) {
+		every = time.Second
+	}
+	if time.Since(w.synced) < every {
 		return false
 	}
 	w.synced = time.Now()
@@ -64,6 +68,12 @@ func (w *worker) contradicted(pod *corev1.Pod) bool {
 	mine := w.changed[corev1.PodReady].status
 	theirs := gate(pod, corev1.PodReady)
 	return theirs != corev1.ConditionUnknown && theirs != mine
+}
+
+func (w *worker) insists(pod *corev1.Pod) bool {
+	w.k.mu.Lock()
+	defer w.k.mu.Unlock()
+	return bornUnder(w.k.insists, pod) != ""
 }
 
 // outlived says whether the pod is past its active deadline.
