@@ -10,7 +10,7 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 build: ## build bin/serin and bin/lab
-	$(GO) build -o $(BIN)/serin ./cmd/serin
+	$(GO) build -ldflags "-s -w" -o $(BIN)/serin ./cmd/serin
 	cd lab && $(GO) build -o $(BIN)/lab ./cmd/lab
 
 test: build ## all tests that need no root, the lab's included

@@ -25,7 +25,7 @@ type faultKind struct {
 }
 
 // faults are all kinds. A pod or workload is named namespace/name.
-func faults() []faultKind { //nolint:funlen // a line for each kind
+func faults() []faultKind {
 	pod := func(f func(l *Lab, ns, name string) error) func(context.Context, *Lab, []string) error {
 		return func(_ context.Context, l *Lab, args []string) error {
 			ns, name, ok := strings.Cut(args[0], "/")

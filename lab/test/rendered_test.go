@@ -203,6 +203,7 @@ func (r *rendereds) atLeast(name string, b *watched) {
 // and back as steps of the plan, under load: none loses a request, never are fewer
 // ready behind a Service than before, and each object is what it was. S-33, S-51.
 func TestRenderedGateway(t *testing.T) {
+	nightly(t)
 	r := newRendereds(t)
 	before := r.objects()
 	in, out := r.watchBehind("istio-system", "istio-ingressgateway"), r.watchBehind("istio-system", "istio-egressgateway")
@@ -230,6 +231,7 @@ func TestRenderedGateway(t *testing.T) {
 // The source must be the one that made it; what was kept, or the Deployment's own
 // history, puts it back without a run; istioctl finds nothing to change. S-33, S-17.
 func TestRenderedGateway_itsSource(t *testing.T) {
+	nightly(t)
 	r := newRendereds(t)
 	before := r.objects()
 	if _, said := r.ran("plan", "--to", "1.29.1", "--operator", r.file, "--charts", r.lab.ChartRepo(), "--ignore-check", "SRN1060"); !strings.Contains(said, "Istio's archive alone") {
