@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,13 +22,16 @@ import (
 // prometheus answers queries by what is in them. That it reads what is asked as a
 // Prometheus does is the lab's to show, with a real one.
 type prometheus struct {
+	mu      sync.Mutex
 	asked   []string
 	answers map[string]string // part of a query -> the result; the longest part that fits counts
 }
 
 func (p *prometheus) serve(w http.ResponseWriter, r *http.Request) {
 	q := r.FormValue("query")
+	p.mu.Lock()
 	p.asked = append(p.asked, q+" @"+r.FormValue("time"))
+	p.mu.Unlock()
 	if q == "time()" {
 		_, _ = fmt.Fprint(w, `{"status":"success","data":{"resultType":"scalar","result":[5000,"5000"]}}`)
 		return
@@ -88,6 +92,7 @@ func TestMetricsAreReadNowAndAsTheStepBegan(t *testing.T) {
 	asks := asking(plan.Query{Name: "errors", Query: `shop_errors{w=~"$workloads",ns=~"$namespaces",v=~"$version"}[$range] $revision`, TimesBefore: 2}, plan.Query{Name: "bad", Query: "wrong"})
 	asks.URL = srv.URL + "/"
 	ev := metricsOf(t, asks, newWorld())
+	srv.Close() // nobody asks any more
 	all := strings.Join(p.asked, "\n")
 	for _, want := range []string{`shop_errors{w=~"cart|a\\.b",ns=~"shop",v=~"1\\.29\\.1"}[90s] 1-29-1 @5000.000`, `[120s] 1-29-1 @4910.000`} {
 		if !strings.Contains(all, want) {

@@ -113,6 +113,44 @@ func (w *world) coversTheirs(ours prechecked, version string, found []theirs) {
 	}
 }
 
+// differsFromTheirs wants the intended differences to be there still: where istioctl
+// has come to say no more than serin, they are none.
+func (w *world) differsFromTheirs(ours prechecked, version string, found []theirs) {
+	w.t.Helper()
+	overrides, each, carriers := 0, map[string]map[string]bool{}, 0
+	for _, m := range found {
+		if strings.Contains(m.Message, "proxy.istio.io/overrides") {
+			overrides++
+		} else if q := quoted.FindStringSubmatch(m.Message); m.Code == "IST0136" && q != nil {
+			if each[q[1]] == nil {
+				each[q[1]] = map[string]bool{}
+			}
+			each[q[1]][m.Origin] = true
+			carriers = max(carriers, len(each[q[1]]))
+		}
+	}
+	if overrides == 0 {
+		w.t.Errorf("istioctl %s says nothing of what the injector writes: that difference is gone", version)
+	}
+	if carriers < 2 {
+		w.t.Errorf("istioctl %s says each annotation of one carrier alone: that difference is gone (%v)", version, each)
+	}
+	said := map[string]int{}
+	for _, f := range ours.Findings {
+		if f.Code == "SRN1304" {
+			said[f.Object+" "+f.Reason]++
+			if strings.Contains(f.Reason, "proxy.istio.io/overrides") {
+				w.t.Errorf("serin says what the injector writes, too: %s: %s", f.Object, f.Reason)
+			}
+		}
+	}
+	for what, n := range said {
+		if n > 1 {
+			w.t.Errorf("serin says %d times: %s", n, what)
+		}
+	}
+}
+
 func codes(found []theirs) []string {
 	var out []string
 	for _, m := range found {
@@ -213,6 +251,7 @@ func TestPrecheck_findsAllThatIstioctlFindsAndWhatWasPlanted(t *testing.T) {
 			}
 		}
 		w.coversTheirs(all, v, found)
+		w.differsFromTheirs(all, v, found)
 	}
 
 	p := w.precheck("--to", "1.29.1")
