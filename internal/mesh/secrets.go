@@ -1,7 +1,10 @@
 package mesh
 
 import (
+	"maps"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -18,6 +21,33 @@ func Masked(values map[string]any) map[string]any {
 	}
 	if len(out) == 0 {
 		return nil
+	}
+	return out
+}
+
+// Secrets are the paths of the values that Masked would hide, sorted.
+func Secrets(values map[string]any) []string {
+	return hidden("", values, Masked(values))
+}
+
+// hidden are the paths at which a document and its masked form differ.
+func hidden(path string, was, is any) []string {
+	var out []string
+	switch was := was.(type) {
+	case map[string]any:
+		masked, _ := is.(map[string]any)
+		for _, k := range slices.Sorted(maps.Keys(was)) {
+			out = append(out, hidden(strings.TrimPrefix(path+"."+k, "."), was[k], masked[k])...)
+		}
+	case []any:
+		masked, _ := is.([]any)
+		for i := range was {
+			out = append(out, hidden(path+"["+strconv.Itoa(i)+"]", was[i], masked[i])...)
+		}
+	case string:
+		if is == Hidden && was != Hidden {
+			out = append(out, path)
+		}
 	}
 	return out
 }

@@ -30,6 +30,7 @@ const (
 	codeHelmTag        = "SRN1024" // a tag that a Helm release renders (S-45)
 	codeGitOpsTag      = "SRN1025" // a tag that a GitOps tool owns
 	codeUnknownValue   = "SRN1027" // a value that the release does not read
+	codeSecretValue    = "SRN1085" // a value that looks like a secret, which the run would keep
 	codeIstioctl       = "SRN1026" // a control plane whose IstioOperator file may say more than the cluster does
 
 	codeBothLabels     = "SRN1030" // IST0123

@@ -140,6 +140,7 @@ func (b *builder) judgeRequest() {
 	}
 	b.judgeProbes()
 	b.judgePrometheus()
+	b.judgeSecrets()
 	b.judgeHooks()
 	b.judgeWindows("request", b.req.Windows)
 	for i, w := range b.req.Waves {

@@ -106,6 +106,7 @@ func operate(s mesh.Snapshot, r Request) Plan {
 	b.req.IgnoreChecks = append(slices.Clone(b.req.IgnoreChecks), codeNoProbe) // without a probe requests are no gate; it is said, not asked
 	b.judgeProbes()
 	b.judgePrometheus()
+	b.judgeSecrets()
 	switch o := *r.Operation; o.Verb {
 	case TagSet:
 		b.opTagSet(o)

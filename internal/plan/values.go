@@ -40,6 +40,15 @@ func (b *builder) judgeValues() {
 	}
 }
 
+// judgeSecrets refuses values that look like secrets: a plan is a file, and a run is
+// kept in ConfigMaps, which more people read than Secrets.
+func (b *builder) judgeSecrets() {
+	for _, path := range append(mesh.Secrets(b.req.Values), mesh.Secrets(b.req.Operator)...) {
+		b.find(codeSecretValue, Overridable, "request", "its value "+path+" looks like a secret: the plan and the run would keep it where it is read by whoever reads ConfigMaps",
+			"let istiod read it from a Secret: pilot.envVarFrom with a secretKeyRef. If it is none: --ignore-check "+codeSecretValue)
+	}
+}
+
 // judgeKnown names the values that the target does not read: Helm takes any, and
 // one that is spelt wrong is lost in silence. Those given now are refused, unless a
 // chart of the user's own reads them; those of a release that is there were lost

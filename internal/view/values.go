@@ -8,12 +8,14 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/serin-mesh/serin/internal/mesh"
 )
 
 // Values writes how one release's values differ from another's: a line a leaf,
 // "-" for what is not carried over, "+" for what is new, " " for what stays.
 func Values(w io.Writer, title string, was, is map[string]any) error {
-	a, b := leaves(was), leaves(is)
+	a, b := leaves(mesh.Masked(was)), leaves(mesh.Masked(is)) // it is shown, and goes into logs
 	keys := slices.Sorted(maps.Keys(a))
 	for k := range b {
 		if _, both := a[k]; !both {
