@@ -297,7 +297,7 @@ values:
 		{name: "a value deep down that is not there", sets: []string{"values.global.proxy.lifecyle.x=1"}},
 		{name: "a value of another chart's at the top", sets: []string{"values.autoscaleMin=3"}},
 		{name: "a value that is not there but meant", files: []string{iop("unvalidatedValues: {pilot: {replicaCont: 3}, meshConfig: {nosuch: true}}")}},
-		{name: "unvalidatedValues", files: []string{iop("unvalidatedValues: {pilot: {env: {SECRET_FEATURE: \"on\"}}, anything: {at: all}, global: {hub: other}}")}},
+		{name: "unvalidatedValues", files: []string{iop("unvalidatedValues: {pilot: {env: {HIDDEN_FEATURE: \"on\"}}, anything: {at: all}, global: {hub: other}}")}},
 		{name: "revisionTags", files: []string{iop("revision: canary\nvalues: {revisionTags: [prod, stage]}")}},
 		{name: "defaultRevision", files: []string{iop("values: {defaultRevision: canary}")}},
 		{name: "two files", files: []string{iop("profile: minimal\nhub: a\nvalues: {pilot: {env: {A: \"1\", B: \"2\"}}}"), iop("hub: b\nvalues: {pilot: {env: {B: \"3\"}}}")}},
