@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/serin-mesh/serin/internal/mesh/meshtest"
 	"github.com/serin-mesh/serin/internal/plan"
 )
