@@ -148,7 +148,7 @@ func TestPrometheus_isAGate(t *testing.T) {
 	w := newWorld(t, "1.27.0", "1.29.1")
 	p := w.scrape()
 	w.until("a Prometheus that knows the mesh", func() string { return p.knows(7) })
-	own := "  queries:\n  - {name: load, query: 'sum(rate(istio_requests_total{reporter=\"destination\"}[$range]))', atLeast: 1, timesBefore: 5}\n"
+	own := "  queries:\n  - {name: load, query: 'sum(rate(istio_requests_total{reporter=\"destination\"}[$range]))', atLeast: 1}\n"
 
 	code, said := w.ran("apply", w.asking(p, own), "--approve")
 	if code != 0 || !strings.Contains(said, "metrics open (istiod-push-errors: is 0") {
