@@ -25,6 +25,10 @@ type Bounds struct {
 	By          float64  `json:"by,omitempty"`          // more by this is let pass as well
 }
 
+// fromMoved is the traffic that moved pods send. Who calls nobody, and called nobody
+// before, would never show any; that they answer is another comparison's.
+const fromMoved = "traffic-from-moved"
+
 // metrics judges what a Prometheus answered: each query, and the traffic that the
 // proxies counted. What could not be asked, or has no data, is unknown (S-47).
 func metrics(readings []Reading, traffic []Comparison) (State, string) {
@@ -38,6 +42,9 @@ func metrics(readings []Reading, traffic []Comparison) (State, string) {
 	}
 	for _, c := range traffic {
 		state, reason := c.judge()
+		if c.Name == fromMoved && c.Before.Sent+c.Now.Sent == 0 {
+			state, reason = Open, "nothing is sent, as before"
+		}
 		reasons[worst(state)] = append(reasons[worst(state)], c.Name+": "+reason)
 	}
 	for i, state := range []State{Shut, Unknown} {
