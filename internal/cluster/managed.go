@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
@@ -204,8 +204,8 @@ func (w *Writer) unclaim(ctx context.Context, st plan.Step, revs ...string) erro
 }
 
 func (w *Writer) dropClaim(ctx context.Context, c mesh.Claim) error {
-	err := w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, c.Name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	err := ignoreGone(w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, c.Name, metav1.DeleteOptions{}))
+	if err != nil {
 		return asking("delete", "mutatingwebhookconfigurations "+c.Name, err)
 	}
 	return nil
@@ -214,14 +214,10 @@ func (w *Writer) dropClaim(ctx context.Context, c mesh.Claim) error {
 // settle waits until watches have told what was just written. A claim is also seen
 // to have been taken; of a label that changes the owner nothing tells.
 func (w *Writer) settle(ctx context.Context) error {
-	t := time.NewTimer(w.paces.Hear)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for istiods to hear of it: %w", ctx.Err())
+	if err := clock.Wait(ctx, w.paces.Hear); err != nil {
+		return fmt.Errorf("waiting for istiods to hear of it: %w", err)
 	}
+	return nil
 }
 
 // rollsNoGateway refuses to take back what Gateways follow that have come since the

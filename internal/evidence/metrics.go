@@ -88,7 +88,7 @@ func (m *queries) ask(ctx context.Context, q gate.Question, at moment) part {
 			return nil // one that fails must not stop the others
 		})
 	}
-	sides := []side{{plan.TrafficOf, "destination"}, {plan.TrafficFrom, "source"}}
+	sides := []side{{gate.TrafficOf, "destination"}, {gate.TrafficFrom, "source"}}
 	for i, s := range sides {
 		group.Go(func() error {
 			if m.asks.Wants(s.name) {

@@ -25,9 +25,11 @@ type Bounds struct {
 	By          float64  `json:"by,omitempty"`          // more by this is let pass as well
 }
 
-// fromMoved is the traffic that moved pods send. Who calls nobody, and called nobody
-// before, would never show any; that they answer is another comparison's.
-const fromMoved = "traffic-from-moved"
+// The traffic of the proxies of the new release, as a Prometheus knows it.
+const (
+	TrafficOf   = "traffic-to-moved"   // as those who answer count it
+	TrafficFrom = "traffic-from-moved" // as those who ask count it; who calls nobody never shows any
+)
 
 // metrics judges what a Prometheus answered: each query, and the traffic that the
 // proxies counted. What could not be asked, or has no data, is unknown (S-47).
@@ -42,7 +44,7 @@ func metrics(readings []Reading, traffic []Comparison) (State, string) {
 	}
 	for _, c := range traffic {
 		state, reason := c.judge()
-		if c.Name == fromMoved && c.Before.Sent+c.Now.Sent == 0 {
+		if c.Name == TrafficFrom && c.Before.Sent+c.Now.Sent == 0 {
 			state, reason = Open, "nothing is sent, as before"
 		}
 		reasons[worst(state)] = append(reasons[worst(state)], c.Name+": "+reason)

@@ -37,12 +37,6 @@ func (q Query) Bounds() gate.Bounds {
 	return gate.Bounds{AtMost: q.AtMost, AtLeast: q.AtLeast, TimesBefore: q.TimesBefore, By: q.By}
 }
 
-// The traffic of the proxies of the new release, as a Prometheus knows it.
-const (
-	TrafficOf   = "traffic-to-moved"   // as those who answer count it
-	TrafficFrom = "traffic-from-moved" // as those who ask count it
-)
-
 // DefaultQueries are serin's own about the istiods. An istiod that has counted no
 // error has no series of them: one that is scraped says that there was none.
 func DefaultQueries() []Query {
@@ -89,7 +83,7 @@ func (b *builder) judgePrometheus() {
 	if why := b.req.Prometheus.wrong(); why != "" {
 		b.find(codePrometheus, Mandatory, "prometheus", why, "mend the request's prometheus")
 	}
-	names := map[string]bool{TrafficOf: true, TrafficFrom: true}
+	names := map[string]bool{gate.TrafficOf: true, gate.TrafficFrom: true}
 	for _, q := range DefaultQueries() {
 		names[q.Name] = true
 	}
