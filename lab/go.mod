@@ -20,6 +20,7 @@ require (
 	github.com/gorilla/websocket v1.5.4-0.20250319132907-e064f32e3674 // indirect
 	github.com/rogpeppe/go-internal v1.14.1 // indirect
 	golang.org/x/tools v0.51.0 // indirect
+	k8s.io/component-helpers v0.37.1 // indirect
 )
 
 require (

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/room"
 	"github.com/serin-mesh/serin/internal/skew"
 )
 
@@ -36,7 +37,7 @@ func (r *Reader) pods(ctx context.Context, f *facts) error {
 			}
 			f.pods = append(f.pods, podOf(p))
 			if p.Spec.NodeName != "" {
-				f.requested[p.Spec.NodeName] = plus(f.requested[p.Spec.NodeName], requests(p.Spec))
+				f.requested[p.Spec.NodeName] = f.requested[p.Spec.NodeName].Plus(room.Asked(p.Spec))
 			}
 		}
 	})

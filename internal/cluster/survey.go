@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/room"
 	"github.com/serin-mesh/serin/internal/skew"
 )
 
@@ -211,7 +212,7 @@ func (r *Reader) nodes(ctx context.Context, v *survey) error {
 				continue
 			}
 			out.Count++
-			out.Free = append(out.Free, minus(roomOf(n.Status.Allocatable), v.requested[n.Name]))
+			out.Free = append(out.Free, room.Of(n.Status.Allocatable).Less(v.requested[n.Name]))
 		}
 		slices.SortFunc(out.Free, func(a, b mesh.Room) int { return int(b.Memory - a.Memory) })
 		out.Free = slices.Clone(out.Free[:min(emptiest, len(out.Free))])

@@ -6,39 +6,11 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/room"
 )
-
-// roomOf reads an amount of resources: thousandths of a core and MiB.
-func roomOf(l corev1.ResourceList) mesh.Room {
-	return mesh.Room{CPU: l.Cpu().MilliValue(), Memory: l.Memory().Value() >> 20}
-}
-
-func plus(a, b mesh.Room) mesh.Room {
-	return mesh.Room{CPU: a.CPU + b.CPU, Memory: a.Memory + b.Memory}
-}
-
-func minus(a, b mesh.Room) mesh.Room {
-	return mesh.Room{CPU: a.CPU - b.CPU, Memory: a.Memory - b.Memory}
-}
-
-// requests is what the scheduler counts for a pod, but for init containers that
-// end: those ask for more only while the pod starts.
-func requests(spec corev1.PodSpec) mesh.Room {
-	sum := roomOf(spec.Overhead)
-	for _, c := range spec.Containers {
-		sum = plus(sum, roomOf(c.Resources.Requests))
-	}
-	for _, c := range spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			sum = plus(sum, roomOf(c.Resources.Requests))
-		}
-	}
-	return sum
-}
 
 // istiodFact is what is kept of an istiod's Deployment.
 type istiodFact struct {
@@ -49,7 +21,7 @@ type istiodFact struct {
 
 func istiodOf(d *appsv1.Deployment) istiodFact {
 	f := istiodFact{namespace: d.Namespace, labels: d.Spec.Template.Labels}
-	f.Requests, f.Env = requests(d.Spec.Template.Spec), map[string]string{}
+	f.Requests, f.Env = room.Asked(d.Spec.Template.Spec), map[string]string{}
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for _, e := range c.Env {
 			value := e.Value

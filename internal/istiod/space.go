@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-mesh/serin/internal/mesh"
+	"github.com/serin-mesh/serin/internal/room"
 	"github.com/serin-mesh/serin/internal/shadow"
 )
 
@@ -25,7 +26,7 @@ type wish struct {
 func wishOf(q shadow.Question, ref mesh.Ref, now, after corev1.Pod) wish {
 	w := wish{ref: ref, pod: after}
 	if d, ok := q.Snapshot.Workload(ref); !ok || d.Kind != mesh.KindDeployment || d.MaxSurge == 0 {
-		w.spare, w.on = asks(now.Spec), now.Spec.NodeName
+		w.spare, w.on = room.Asked(now.Spec), now.Spec.NodeName
 	}
 	return w
 }
@@ -47,7 +48,7 @@ func (a *Asker) places(ctx context.Context) ([]place, error) {
 		}
 		for i := range pods.Items {
 			p := &pods.Items[i]
-			taken[p.Spec.NodeName] = sum(taken[p.Spec.NodeName], asks(p.Spec))
+			taken[p.Spec.NodeName] = taken[p.Spec.NodeName].Plus(room.Asked(p.Spec))
 		}
 		if running.Continue = pods.Continue; running.Continue == "" {
 			break
@@ -62,7 +63,7 @@ func (a *Asker) places(ctx context.Context) ([]place, error) {
 		}
 		for _, n := range nodes.Items {
 			if !n.Spec.Unschedulable {
-				out = append(out, place{n, less(room(n.Status.Allocatable), taken[n.Name])})
+				out = append(out, place{n, room.Of(n.Status.Allocatable).Less(taken[n.Name])})
 			}
 		}
 		if listed.Continue = nodes.Continue; listed.Continue == "" {
@@ -75,7 +76,7 @@ func (a *Asker) places(ctx context.Context) ([]place, error) {
 // Affinities and volumes are left to the scheduler: what they rule out besides is
 // not known here.
 func (w wish) need(nodes []place) shadow.Need {
-	n := shadow.Need{Object: w.ref.String(), Asks: less(asks(w.pod.Spec), w.spare)}
+	n := shadow.Need{Object: w.ref.String(), Asks: room.Asked(w.pod.Spec).Less(w.spare)}
 	if n.Asks.CPU <= 0 && n.Asks.Memory <= 0 {
 		n.Nodes, n.Fit = 1, 1 // it takes the place of one that asks for as much
 		return n
@@ -85,7 +86,7 @@ func (w wish) need(nodes []place) shadow.Need {
 			continue
 		}
 		n.Nodes++
-		if p.free.CPU >= n.Asks.CPU && p.free.Memory >= n.Asks.Memory {
+		if p.free.Holds(n.Asks) {
 			n.Fit++
 		}
 	}
@@ -109,39 +110,6 @@ func tolerates(o corev1.Toleration, t corev1.Taint) bool {
 		return false
 	}
 	return o.Operator == corev1.TolerationOpExists || o.Value == t.Value
-}
-
-// asks is what the scheduler counts for a pod: its containers together, or an init
-// container that asks for more, beside the sidecars that started before it.
-func asks(spec corev1.PodSpec) mesh.Room {
-	var all, sidecars, most mesh.Room
-	for _, c := range spec.InitContainers {
-		r := room(c.Resources.Requests)
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			sidecars = sum(sidecars, r)
-			r = mesh.Room{}
-		}
-		most = larger(most, sum(sidecars, r))
-	}
-	for _, c := range spec.Containers {
-		all = sum(all, room(c.Resources.Requests))
-	}
-	return sum(larger(sum(all, sidecars), most), room(spec.Overhead))
-}
-
-// room reads an amount of resources: thousandths of a core and MiB.
-func room(l corev1.ResourceList) mesh.Room {
-	return mesh.Room{CPU: l.Cpu().MilliValue(), Memory: l.Memory().Value() >> 20}
-}
-
-func sum(a, b mesh.Room) mesh.Room { return mesh.Room{CPU: a.CPU + b.CPU, Memory: a.Memory + b.Memory} }
-
-func less(a, b mesh.Room) mesh.Room {
-	return mesh.Room{CPU: a.CPU - b.CPU, Memory: a.Memory - b.Memory}
-}
-
-func larger(a, b mesh.Room) mesh.Room {
-	return mesh.Room{CPU: max(a.CPU, b.CPU), Memory: max(a.Memory, b.Memory)}
 }
 
 // waiting are the istiods of a revision that no node has room for.

@@ -35,6 +35,15 @@ type Room struct {
 	Memory int64 `json:"memory"` // in MiB
 }
 
+// Plus is both together.
+func (r Room) Plus(o Room) Room { return Room{CPU: r.CPU + o.CPU, Memory: r.Memory + o.Memory} }
+
+// Less is what is left of it without the other; below nothing where that is more.
+func (r Room) Less(o Room) Room { return Room{CPU: r.CPU - o.CPU, Memory: r.Memory - o.Memory} }
+
+// Holds says whether the other fits into it.
+func (r Room) Holds(o Room) bool { return r.CPU >= o.CPU && r.Memory >= o.Memory }
+
 // Istiod is what a control plane's Deployment says of its pods.
 type Istiod struct {
 	Requests Room              `json:"requests"`
