@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,18 +111,7 @@ func (p Prometheus) wrong() string {
 	case p.Service != "" && name == "":
 		return fmt.Sprintf("its service is %q: it is written as monitoring/prometheus:9090", p.Service)
 	case p.URL != "":
-		return wrongPrometheus(p.URL)
-	}
-	return ""
-}
-
-func wrongPrometheus(address string) string {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return "its url is not one as in http://prometheus.example.com:9090"
-	case u.User != nil:
-		return "its url has a password in it, which everybody could read who may see the run"
+		return wrongURL(p.URL, "http://prometheus.example.com:9090", "")
 	}
 	return ""
 }
