@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -43,7 +41,7 @@ func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.S
 	}
 	reporters := reportersOf(q, s)
 	before := newCounts()
-	for _, c := range g.countedAll(ctx, going(reporters, q, s), nil) {
+	for _, c := range g.read(ctx, going(reporters, q, s), sought{}) {
 		before.add(c, 1)
 	}
 	asked := servicesOf(reporters, s)
@@ -52,16 +50,24 @@ func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.S
 		there[p.Namespace+"/"+p.Name] = true
 	}
 	k.step, k.at, k.done, k.before, k.asked, k.who, k.there = q.Step, now, time.Time{}, before, asked, before.callers, there
-	k.callers = g.countedAll(ctx, k.calling(s), &asked)
+	k.callers = g.read(ctx, k.calling(s), asked)
 }
 
 // going are pods that the step takes away, a few of each workload.
 func going(reporters map[mesh.Ref]string, q gate.Question, s mesh.Snapshot) []target {
+	return some(s, func(p mesh.Pod) (string, bool) {
+		reporter, ok := reporters[p.Workload]
+		return reporter, ok && p.Revision != q.Revision
+	})
+}
+
+// some are a few pods with a proxy of each workload that is wanted, which stay.
+func some(s mesh.Snapshot, wanted func(mesh.Pod) (reporter string, ok bool)) []target {
 	var out []target
 	each := map[mesh.Ref]int{}
 	for _, p := range s.Pods {
-		reporter, ok := reporters[p.Workload]
-		if !ok || p.Leaving || p.Revision == "" || p.Revision == q.Revision {
+		reporter, ok := wanted(p)
+		if !ok || p.Leaving || p.Revision == "" {
 			continue
 		}
 		if each[p.Workload]++; each[p.Workload] <= podsOfEach && len(out) < podsOfAll {
@@ -96,40 +102,20 @@ func (k *known) of(step int) {
 
 // calling are pods of those who call what moves.
 func (k *known) calling(s mesh.Snapshot) []target {
-	var out []target
-	each := map[mesh.Ref]int{}
-	for _, p := range s.Pods {
-		if !k.who[p.Namespace+"/"+p.Workload.Name] || p.Leaving || p.Revision == "" {
-			continue
-		}
-		if each[p.Workload]++; each[p.Workload] <= podsOfEach && len(out) < podsOfAll {
-			out = append(out, target{p, "source"})
-		}
-	}
-	return out
+	return some(s, func(p mesh.Pod) (string, bool) {
+		return "source", k.who[p.Namespace+"/"+p.Workload.Name]
+	})
 }
 
-// countedAll reads pods at once; those that cannot be read are left out.
-func (g *Gatherer) countedAll(ctx context.Context, pods []target, of *sought) map[string]counts {
+// read is what pods have counted, by pod; those that cannot be read are left out.
+func (g *Gatherer) read(ctx context.Context, pods []target, of sought) map[string]counts {
 	out := map[string]counts{}
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for _, t := range pods {
-		group.Go(func() error {
-			what := sought{reporter: t.reporter}
-			if of != nil {
-				what = *of
-			}
-			if c, err := g.counted(ctx, t.pod, what); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				out[t.key()] = c
-			}
-			return nil // one that fails must not stop the others
-		})
+	found, failures := g.countedAll(ctx, pods, of)
+	for i, t := range pods {
+		if failures[i] == nil {
+			out[t.key()] = found[i]
+		}
 	}
-	_ = group.Wait() // no target returns an error to the group
 	return out
 }
 
@@ -153,7 +139,7 @@ func (k *known) compare(ctx context.Context, g *Gatherer, s mesh.Snapshot, moved
 		for _, c := range k.callers {
 			before.add(c, 1)
 		}
-		for pod, c := range g.countedAll(ctx, k.calling(s), &k.asked) {
+		for pod, c := range g.read(ctx, k.calling(s), k.asked) {
 			was, read := k.callers[pod]
 			if !read && k.there[pod] { // it had counted before the step too, and nobody knows how much
 				continue

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,16 +38,7 @@ func (g *Gatherer) servedPart(ctx context.Context, q gate.Question, s mesh.Snaps
 	}
 	g.known.of(q.Step)
 	targets := moved(q, s)
-	found, failures := make([]counts, len(targets)), make([]error, len(targets))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for i, t := range targets {
-		group.Go(func() error {
-			found[i], failures[i] = g.counted(ctx, t.pod, sought{reporter: t.reporter})
-			return nil // one that fails must not stop the others
-		})
-	}
-	_ = group.Wait() // no target returns an error to the group
+	found, failures := g.countedAll(ctx, targets, sought{})
 	p := part{served: map[string]int{}}
 	sums := map[mesh.Ref]int{}
 	for i, t := range targets {
@@ -79,6 +71,24 @@ func moved(q gate.Question, s mesh.Snapshot) []target {
 		}
 	}
 	return list
+}
+
+// countedAll reads pods at once: of each what is sought, counted from its own side
+// where none is named, or why it cannot be read.
+func (g *Gatherer) countedAll(ctx context.Context, pods []target, of sought) ([]counts, []error) {
+	found, failures := make([]counts, len(pods)), make([]error, len(pods))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, t := range pods {
+		what := of
+		what.reporter = cmp.Or(of.reporter, t.reporter)
+		group.Go(func() error {
+			found[i], failures[i] = g.counted(ctx, t.pod, what)
+			return nil // one that fails must not stop the others
+		})
+	}
+	_ = group.Wait() // no target returns an error to the group
+	return found, failures
 }
 
 // counted reads what a pod's proxy has counted, from the agent, or from Envoy itself
