@@ -81,20 +81,27 @@ func isReady(e discoveryv1.Endpoint, p *corev1.Pod) bool {
 // end takes the pod out of every endpoint list, sees that it stays out, and evicts
 // it. A budget that holds the eviction is waited for, the pod serving or not.
 func (d *detaching) end(ctx context.Context, p *corev1.Pod) error {
-	for {
-		gone, err := d.heldOut(ctx, p)
-		if err == nil && !gone {
-			err = d.evict(ctx, p)
+	err := d.patiently(ctx, p, func() error {
+		if gone, err := d.heldOut(ctx, p); err != nil || gone {
+			return err
 		}
-		switch {
-		case apierrors.IsTooManyRequests(err):
-			if err := clock.Wait(ctx, d.paces.Retry); err != nil {
-				return fmt.Errorf("evicting pod %s: a disruption budget holds it: %w", p.Name, err)
-			}
-		case ignoreGone(err) != nil:
-			return fmt.Errorf("ending pod %s: %w", p.Name, err)
-		default:
-			return nil
+		return d.evict(ctx, p)
+	})
+	if ignoreGone(err) != nil {
+		return fmt.Errorf("ending pod %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// patiently does what ends in an eviction again for as long as a budget holds that.
+func (d *detaching) patiently(ctx context.Context, p *corev1.Pod, deed func() error) error {
+	for {
+		err := deed()
+		if !apierrors.IsTooManyRequests(err) {
+			return err
+		}
+		if err := clock.Wait(ctx, d.paces.Retry); err != nil {
+			return fmt.Errorf("evicting pod %s: a disruption budget holds it: %w", p.Name, err)
 		}
 	}
 }

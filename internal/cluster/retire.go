@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ func (d *detaching) retire(ctx context.Context) error {
 			return err
 		}
 		if p := broken(stale, d.paces.Drop); p != nil { // it serves nobody: to wait for it would be for ever
-			if err := d.evictPatiently(ctx, p); err != nil {
+			if err := d.sendOff(ctx, p); err != nil {
 				return err
 			}
 			continue
@@ -195,17 +194,12 @@ func (d *detaching) again(ctx context.Context, r rollout, gone *corev1.Pod) erro
 	return err
 }
 
-// evictPatiently evicts a pod that serves nobody.
-func (d *detaching) evictPatiently(ctx context.Context, p *corev1.Pod) error {
-	for {
-		err := d.evict(ctx, p)
-		if !apierrors.IsTooManyRequests(err) {
-			return errors.Join(err, d.left(ctx, p))
-		}
-		if err := clock.Wait(ctx, d.paces.Retry); err != nil {
-			return fmt.Errorf("evicting pod %s: a disruption budget holds it: %w", p.Name, err)
-		}
+// sendOff evicts a pod that serves nobody, and waits until it is gone.
+func (d *detaching) sendOff(ctx context.Context, p *corev1.Pod) error {
+	if err := d.patiently(ctx, p, func() error { return d.evict(ctx, p) }); err != nil {
+		return err
 	}
+	return d.left(ctx, p)
 }
 
 // left waits until the pod is gone, or another of its name is there.
