@@ -1,13 +1,11 @@
 package cluster_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,11 +13,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -32,45 +27,26 @@ import (
 // loose is a shop whose Deployment cart has controllers and a kubelet: its
 // ReplicaSet lets pods go, makes and takes others, and endpoints follow readiness.
 type loose struct {
-	*world
+	podWorld
 
-	t      *testing.T
-	writer *cluster.Writer
-
-	mu      sync.Mutex
 	want    int32
-	made    int
-	current string   // the ReplicaSet that makes pods
-	did     []string // writes to pods, in order
-	fewest  int      // endpoints that were ready at once
-	holds   int      // evictions that are answered 429
-	backs   int      // times that the kubelet writes its own view of an unready pod back
-	nobody  bool     // no pod that is made becomes ready
-	fail    func(n int, what string) (before, after bool)
-	dry     error // of every dry run
+	current string // the ReplicaSet that makes pods
+	nobody  bool   // no pod that is made becomes ready
 }
-
-var pods = corev1.SchemeGroupVersion.WithResource("pods")
 
 func newLoose(t *testing.T, replicas int32) *loose {
 	t.Helper()
 	d := deployment("shop", "cart", replicas, "app", "cart:1")
 	rs := replicaSet("shop", "cart-1", "cart")
 	rs.Labels[mesh.HashLabel], rs.Spec.Replicas = "1", &replicas
-	objects := []runtime.Object{
-		namespace(istioSystem), namespace("shop", mesh.InjectionLabel, "enabled"), istiod("default", "1.27.0", 1), injector("default", "root"), istiodService("default"), d, rs,
-		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "cart"}, ClusterIP: "10.0.0.1"}},
-	}
-	l := &loose{t: t, want: replicas, current: "cart-1", fewest: int(replicas)}
+	objects := append(shopOf(), d, rs,
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "cart"}, ClusterIP: "10.0.0.1"}})
+	l := &loose{podWorld: podWorld{t: t, fewest: int(replicas)}, want: replicas, current: "cart-1"}
+	l.by = l
 	for i := range replicas {
 		objects = append(objects, l.pod(fmt.Sprintf("cart-1-old%d", i), "default"))
 	}
-	l.world = newWorld(t, objects...)
-	l.writer = cluster.WriterOf(l.Clients, istioSystem, nil, l.reader())
-	l.writer.SetPaces(cluster.Paces{Spread: time.Millisecond, Drop: 30 * time.Millisecond, Place: 2 * time.Second, Deadman: time.Hour, Retry: time.Millisecond})
-	l.endpoints()
-	l.kube.PrependReactor("*", "pods", l.react)
-	toNew(t, l.world)
+	l.inhabit(objects)
 	return l
 }
 
@@ -81,102 +57,27 @@ func (l *loose) pod(name, rev string) *corev1.Pod {
 	return p
 }
 
-// react is the API server, the controllers and the kubelet.
-func (l *loose) react(a clienttesting.Action) (bool, runtime.Object, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch a := a.(type) {
-	case clienttesting.PatchActionImpl:
-		if len(a.PatchOptions.DryRun) > 0 {
-			return true, &corev1.Pod{}, l.dry
-		}
-		what := "label"
-		switch text := string(a.Patch); {
-		case a.Subresource == "status":
-			what = "unready"
-		case strings.Contains(text, "activeDeadlineSeconds"):
-			what = "deadman"
-		case strings.Contains(text, "pod-deletion-cost"):
-			what = "cheapen"
-		case strings.Contains(text, `"pod-template-hash":"`):
-			what = "back"
-		}
-		return l.write(what+" "+a.Name, func() (runtime.Object, error) {
-			_, o, err := clienttesting.ObjectReaction(l.kube.Tracker())(a)
-			if err == nil && what == "unready" && l.backs > 0 {
-				l.backs--
-				go l.writeBack(a.Name)
-			}
-			return o, err
-		})
-	case clienttesting.CreateActionImpl:
-		e, ok := a.Object.(*policyv1.Eviction)
-		if !ok {
-			return false, nil, nil
-		}
-		if len(e.DeleteOptions.DryRun) > 0 {
-			return true, nil, l.dry
-		}
-		if l.holds > 0 {
-			l.holds--
-			return true, nil, apierrors.NewTooManyRequests("the budget holds it", 0)
-		}
-		return l.write("evict "+e.Name, func() (runtime.Object, error) { return nil, l.kube.Tracker().Delete(pods, "shop", e.Name) })
+func (l *loose) patched(a clienttesting.PatchActionImpl) string {
+	what := "label"
+	switch text := string(a.Patch); {
+	case a.Subresource == "status":
+		what = "unready"
+	case strings.Contains(text, "activeDeadlineSeconds"):
+		what = "deadman"
+	case strings.Contains(text, "pod-deletion-cost"):
+		what = "cheapen"
+	case strings.Contains(text, `"pod-template-hash":"`):
+		what = "back"
 	}
-	return false, nil, nil
+	return what + " " + a.Name
 }
 
-var errKilled = errors.New("killed")
-
-// write carries a write out, unless the process dies before it or after it.
-func (l *loose) write(what string, do func() (runtime.Object, error)) (bool, runtime.Object, error) {
-	n := len(l.did)
-	before, after := false, false
-	if l.fail != nil {
-		before, after = l.fail(n, what)
-	}
-	if before {
-		return true, nil, errKilled
-	}
-	l.did = append(l.did, what)
-	o, err := do()
-	l.control()
-	if after {
-		return true, nil, errKilled
-	}
-	return true, o, err
-}
-
-// writeBack is the kubelet's own view of a pod.
-func (l *loose) writeBack(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.pods() {
-		if p.Name == name {
-			ready(&p, corev1.ConditionTrue)
-			l.update(&p)
-		}
-	}
-	l.endpoints()
+func (l *loose) evicted(name string) error {
+	return l.kube.Tracker().Delete(pods, "shop", name) //nolint:wrapcheck // the API server's
 }
 
 func ready(p *corev1.Pod, is corev1.ConditionStatus) {
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: is}}
-}
-
-func (l *loose) pods() []corev1.Pod {
-	list, err := l.kube.Tracker().List(pods, corev1.SchemeGroupVersion.WithKind("Pod"), "shop")
-	if err != nil {
-		l.t.Error(err)
-		return nil
-	}
-	return list.(*corev1.PodList).Items
-}
-
-func (l *loose) update(p *corev1.Pod) {
-	if err := l.kube.Tracker().Update(pods, p, "shop"); err != nil {
-		l.t.Error(err)
-	}
 }
 
 // control is the ReplicaSet's controller, and the endpoints'.
@@ -213,32 +114,12 @@ func (l *loose) control() {
 			l.t.Error(err)
 		}
 	}
-	l.endpoints()
+	l.fewest = min(l.fewest, l.list("cart", isReady))
 }
 
 func cost(p corev1.Pod) int {
 	n, _ := strconv.Atoi(p.Annotations["controller.kubernetes.io/pod-deletion-cost"])
 	return n
-}
-
-// endpoints follow the pods' readiness, and are counted.
-func (l *loose) endpoints() {
-	s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart-x", Labels: map[string]string{discoveryv1.LabelServiceName: "cart"}}}
-	n := 0
-	for _, p := range l.pods() {
-		is := len(p.Status.Conditions) > 0 && p.Status.Conditions[0].Status == corev1.ConditionTrue
-		if is {
-			n++
-		}
-		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: p.Name}, Conditions: discoveryv1.EndpointConditions{Ready: &is}})
-	}
-	l.fewest = min(l.fewest, n)
-	lists := discoveryv1.SchemeGroupVersion.WithResource("endpointslices")
-	if l.kube.Tracker().Update(lists, s, "shop") != nil {
-		if err := l.kube.Tracker().Create(lists, s, "shop"); err != nil {
-			l.t.Error(err)
-		}
-	}
 }
 
 // state is each pod's name without its number, its revision, and what is odd about it.
@@ -263,18 +144,12 @@ func looseStep() plan.Step {
 	return st
 }
 
-func (l *loose) apply(ctx context.Context) error {
-	return l.writer.Apply(ctx, looseStep(), plan.Plan{Digest: "d", Request: plan.Request{Restarts: plan.Auto}}, mesh.Snapshot{})
-}
+func (l *loose) apply() error { return l.move(looseStep()) }
 
-// asBefore wants the Deployment untouched and as many endpoints as ever (S-36, S-38).
+// untouched wants the Deployment as it was and as many endpoints as ever (S-36, S-38).
 func (l *loose) untouched() {
 	l.t.Helper()
-	for _, a := range l.kube.Actions() {
-		if a.GetResource().Resource != "pods" && a.GetResource().Resource != "replicasets" && slices.Contains([]string{"patch", "update", "delete"}, a.GetVerb()) {
-			l.t.Errorf("%s %s", a.GetVerb(), a.GetResource().Resource)
-		}
-	}
+	l.onlyPods("replicasets")
 	if l.fewest < int(l.want) {
 		l.t.Errorf("there were %d ready endpoints once, of %d pods", l.fewest, l.want)
 	}
@@ -285,7 +160,7 @@ func (l *loose) untouched() {
 func TestDetach_thereAndBack(t *testing.T) {
 	l := newLoose(t, 2)
 	for range 2 {
-		if err := l.apply(t.Context()); err != nil {
+		if err := l.apply(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -332,7 +207,7 @@ func TestDetach_theFirstPod(t *testing.T) {
 func TestDetach_theKubeletWritesItsOwnViewBack(t *testing.T) {
 	l := newLoose(t, 1)
 	l.backs = 2
-	if err := l.apply(t.Context()); err != nil {
+	if err := l.apply(); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"label cart-1-old0", "deadman cart-1-old0", "unready cart-1-old0", "unready cart-1-old0", "unready cart-1-old0", "evict cart-1-old0"}
@@ -345,7 +220,7 @@ func TestDetach_theKubeletWritesItsOwnViewBack(t *testing.T) {
 func TestDetach_theKubeletNeverGivesIn(t *testing.T) {
 	l := newLoose(t, 1)
 	l.backs = 1000
-	if err := l.apply(t.Context()); !errors.Is(err, drive.ErrRefused) {
+	if err := l.apply(); !errors.Is(err, drive.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
 	if slices.ContainsFunc(l.did, func(s string) bool { return strings.HasPrefix(s, "evict") }) {
@@ -357,7 +232,7 @@ func TestDetach_theKubeletNeverGivesIn(t *testing.T) {
 func TestDetach_aBudgetHolds(t *testing.T) {
 	l := newLoose(t, 1)
 	l.holds = 2
-	if err := l.apply(t.Context()); err != nil {
+	if err := l.apply(); err != nil {
 		t.Fatal(err)
 	}
 	if n := slices.Index(l.did, "evict cart-1-old0"); n != 5 {
@@ -372,7 +247,7 @@ func TestDetach_nobodyComes(t *testing.T) {
 	l := newLoose(t, 2)
 	l.nobody = true
 	l.writer.SetPaces(cluster.Paces{Spread: time.Millisecond, Drop: time.Millisecond, Place: 50 * time.Millisecond, Deadman: time.Hour, Retry: time.Millisecond})
-	err := l.apply(t.Context())
+	err := l.apply()
 	if !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), "1 of 2 pods ready") {
 		t.Errorf("got %v", err)
 	}
@@ -391,7 +266,7 @@ func TestDetach_theWrongRevisionComes(t *testing.T) {
 	if _, err := l.Kube.CoreV1().Namespaces().Update(t.Context(), namespace("shop", mesh.InjectionLabel, "enabled"), metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.apply(t.Context()); !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), "not on revision new: cart-1-made1 on default") {
+	if err := l.apply(); !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), "not on revision new: cart-1-made1 on default") {
 		t.Errorf("got %v", err)
 	}
 	if d := cmp.Diff([]string{"cart-1-old default"}, l.state()); d != "" {
@@ -407,11 +282,11 @@ func TestDetach_killedAroundEachWrite(t *testing.T) {
 			t.Run(fmt.Sprintf("write %d, after it %v", n, after), func(t *testing.T) {
 				l := newLoose(t, 1)
 				l.fail = func(i int, _ string) (bool, bool) { return i == n && !after, i == n && after }
-				if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+				if err := l.apply(); !errors.Is(err, errKilled) {
 					t.Fatalf("got %v: the fault was not met", err)
 				}
 				l.fail = nil
-				if err := l.apply(t.Context()); err != nil {
+				if err := l.apply(); err != nil {
 					t.Fatal(err)
 				}
 				if d := cmp.Diff([]string{"cart-1-made new"}, l.state()); d != "" {
@@ -427,7 +302,7 @@ func TestDetach_killedAroundEachWrite(t *testing.T) {
 func TestDetach_theDeadMansSwitch(t *testing.T) {
 	l := newLoose(t, 1)
 	l.fail = func(_ int, what string) (bool, bool) { return strings.HasPrefix(what, "unready"), false }
-	if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+	if err := l.apply(); !errors.Is(err, errKilled) {
 		t.Fatalf("got %v", err)
 	}
 	p, err := l.Kube.CoreV1().Pods("shop").Get(t.Context(), "cart-1-old0", metav1.GetOptions{})
@@ -452,7 +327,7 @@ func TestDetach_theDeadMansSwitch(t *testing.T) {
 func TestDetach_aNewRolloutMeanwhile(t *testing.T) {
 	l := newLoose(t, 1)
 	l.fail = func(_ int, what string) (bool, bool) { return false, strings.HasPrefix(what, "label") }
-	if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+	if err := l.apply(); !errors.Is(err, errKilled) {
 		t.Fatalf("got %v", err)
 	}
 	l.fail = nil
@@ -474,7 +349,7 @@ func TestDetach_aNewRolloutMeanwhile(t *testing.T) {
 	}
 	l.control()
 	l.mu.Unlock()
-	if err := l.apply(t.Context()); err != nil {
+	if err := l.apply(); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"cart-2-made new"}, l.state()); d != "" {
@@ -513,7 +388,7 @@ func TestDetach_whatMayNotBeWritten(t *testing.T) {
 			if n := restarts(l.world); n > 0 && len(l.did) > 0 {
 				t.Errorf("%d restarts, %v", n, l.did)
 			}
-			if err := l.apply(t.Context()); err != nil {
+			if err := l.apply(); err != nil {
 				t.Fatal(err)
 			}
 			if told := l.writer.Told(); len(told) != 1 || !strings.Contains(told[0], "shop/cart is rolled out, not detached: ") {
@@ -532,7 +407,7 @@ func TestDetach_backBeforeAnybodyCame(t *testing.T) {
 	l := newLoose(t, 1)
 	l.nobody = true
 	l.fail = func(_ int, what string) (bool, bool) { return false, strings.HasPrefix(what, "label") }
-	if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+	if err := l.apply(); !errors.Is(err, errKilled) {
 		t.Fatalf("got %v", err)
 	}
 	l.fail, l.did = nil, nil
@@ -552,7 +427,7 @@ func TestDetach_backBeforeAnybodyCame(t *testing.T) {
 func TestDetach_thenRolledOut(t *testing.T) {
 	l := newLoose(t, 1)
 	l.fail = func(_ int, what string) (bool, bool) { return false, strings.HasPrefix(what, "deadman") }
-	if err := l.apply(t.Context()); !errors.Is(err, errKilled) {
+	if err := l.apply(); !errors.Is(err, errKilled) {
 		t.Fatalf("got %v", err)
 	}
 	l.fail = nil
@@ -568,7 +443,7 @@ func TestDetach_thenRolledOut(t *testing.T) {
 // S-41: of many pods a few at a time.
 func TestDetach_inBatches(t *testing.T) {
 	l := newLoose(t, 20)
-	if err := l.apply(t.Context()); err != nil {
+	if err := l.apply(); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"label cart-1-old0", "label cart-1-old1"}, l.did[:2]); d != "" || !strings.HasPrefix(l.did[2], "deadman") {

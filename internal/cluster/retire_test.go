@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,35 +26,24 @@ import (
 // inOrder is a shop whose StatefulSet db, or DaemonSet log, has a controller that
 // makes each pod again where it was, and a kubelet.
 type inOrder struct {
-	*world
+	podWorld
 
-	t      *testing.T
-	writer *cluster.Writer
 	kind   mesh.WorkloadKind
 	name   string
-
-	mu     sync.Mutex
-	made   int
-	did    []string
-	fewest int  // endpoints that were ready at once
-	holds  int  // evictions that are answered 429
-	backs  int  // times that the kubelet writes its own view of an unready pod back
 	never  bool // no pod that is made becomes ready
 	listed bool // a pod was evicted while a list had it as ready
-	fail   func(n int) (before, after bool)
 }
 
 func newInOrder(t *testing.T, kind mesh.WorkloadKind, services ...*corev1.Service) *inOrder {
 	t.Helper()
 	const n = 3
-	l := &inOrder{t: t, kind: kind, name: map[mesh.WorkloadKind]string{mesh.KindStatefulSet: "db", mesh.KindDaemonSet: "log"}[kind], fewest: n}
+	l := &inOrder{podWorld: podWorld{t: t, fewest: n}, kind: kind, name: map[mesh.WorkloadKind]string{mesh.KindStatefulSet: "db", mesh.KindDaemonSet: "log"}[kind]}
+	l.by = l
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: l.name, UID: types.UID(l.name), Generation: 1}
 	sel := &metav1.LabelSelector{MatchLabels: map[string]string{"app": l.name}}
 	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: sel.MatchLabels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}}}
 	replicas := int32(n)
-	objects := []runtime.Object{
-		namespace(istioSystem), namespace("shop", mesh.InjectionLabel, "enabled"), istiod("default", "1.27.0", 1), injector("default", "root"), istiodService("default"),
-	}
+	objects := shopOf()
 	if kind == mesh.KindStatefulSet {
 		objects = append(objects, &appsv1.StatefulSet{
 			ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Replicas: &replicas, Selector: sel, Template: template},
@@ -79,12 +65,7 @@ func newInOrder(t *testing.T, kind mesh.WorkloadKind, services ...*corev1.Servic
 	for i := range n {
 		objects = append(objects, l.pod(fmt.Sprintf("%s-%d", l.name, i), "default"))
 	}
-	l.world = newWorld(t, objects...)
-	l.writer = cluster.WriterOf(l.Clients, istioSystem, nil, l.reader())
-	l.writer.SetPaces(cluster.Paces{Spread: time.Millisecond, Drop: 30 * time.Millisecond, Place: 2 * time.Second, Deadman: time.Hour, Retry: time.Millisecond})
-	l.endpoints()
-	l.kube.PrependReactor("*", "pods", l.react)
-	toNew(t, l.world)
+	l.inhabit(objects)
 	return l
 }
 
@@ -101,43 +82,13 @@ func (l *inOrder) pod(name, rev string) *corev1.Pod {
 	return p
 }
 
-// react is the API server, the controller and the kubelet.
-func (l *inOrder) react(a clienttesting.Action) (bool, runtime.Object, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch a := a.(type) {
-	case clienttesting.PatchActionImpl:
-		if len(a.PatchOptions.DryRun) > 0 {
-			return true, &corev1.Pod{}, nil
-		}
-		return l.write(strings.TrimSpace(a.Subresource+" "+a.Name), func() (runtime.Object, error) {
-			_, o, err := clienttesting.ObjectReaction(l.kube.Tracker())(a)
-			if err == nil && l.backs > 0 {
-				l.backs--
-				go l.writeBack(a.Name)
-			}
-			return o, err
-		})
-	case clienttesting.CreateActionImpl:
-		e, ok := a.Object.(*policyv1.Eviction)
-		if !ok {
-			return false, nil, nil
-		}
-		if len(e.DeleteOptions.DryRun) > 0 {
-			return true, nil, nil
-		}
-		if l.holds > 0 {
-			l.holds--
-			return true, nil, apierrors.NewTooManyRequests("the budget holds it", 0)
-		}
-		return l.write("evict "+e.Name, func() (runtime.Object, error) { return nil, l.replace(e.Name) })
-	}
-	return false, nil, nil
+func (l *inOrder) patched(a clienttesting.PatchActionImpl) string {
+	return strings.TrimSpace(a.Subresource + " " + a.Name)
 }
 
-// replace is the pod's end, and its controller.
-func (l *inOrder) replace(name string) error {
-	for _, p := range l.all() {
+// evicted is the pod's end, and its controller.
+func (l *inOrder) evicted(name string) error {
+	for _, p := range l.pods() {
 		l.listed = l.listed || p.Name == name && isReady(&p)
 	}
 	if err := l.kube.Tracker().Delete(pods, "shop", name); err != nil {
@@ -151,75 +102,11 @@ func (l *inOrder) replace(name string) error {
 	return l.kube.Tracker().Create(pods, p, "shop") //nolint:wrapcheck // the API server's
 }
 
-func (l *inOrder) write(what string, do func() (runtime.Object, error)) (bool, runtime.Object, error) {
-	n := len(l.did)
-	before, after := false, false
-	if l.fail != nil {
-		before, after = l.fail(n)
-	}
-	if before {
-		return true, nil, errKilled
-	}
-	l.did = append(l.did, what)
-	o, err := do()
-	l.endpoints()
-	if after {
-		return true, nil, errKilled
-	}
-	return true, o, err
-}
-
-func isReady(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
-func (l *inOrder) writeBack(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.all() {
-		if p.Name == name {
-			for i := range p.Status.Conditions {
-				p.Status.Conditions[i].Status = corev1.ConditionTrue
-			}
-			if err := l.kube.Tracker().Update(pods, &p, "shop"); err != nil {
-				l.t.Error(err)
-			}
-		}
-	}
-	l.endpoints()
-}
-
-func (l *inOrder) all() []corev1.Pod {
-	list, err := l.kube.Tracker().List(pods, corev1.SchemeGroupVersion.WithKind("Pod"), "shop")
-	if err != nil {
-		l.t.Error(err)
-		return nil
-	}
-	return list.(*corev1.PodList).Items
-}
-
-// endpoints of front follow readiness; peers publishes what is not ready, too.
-func (l *inOrder) endpoints() {
-	n := 0
-	for _, name := range []string{"front", "peers"} {
-		s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name + "-x", Labels: map[string]string{discoveryv1.LabelServiceName: name}}}
-		for _, p := range l.all() {
-			is := name == "peers" || isReady(&p)
-			if is && name == "front" {
-				n++
-			}
-			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: p.Name}, Conditions: discoveryv1.EndpointConditions{Ready: &is}})
-		}
-		lists := discoveryv1.SchemeGroupVersion.WithResource("endpointslices")
-		if l.kube.Tracker().Update(lists, s, "shop") != nil {
-			if err := l.kube.Tracker().Create(lists, s, "shop"); err != nil {
-				l.t.Error(err)
-			}
-		}
-	}
-	l.fewest = min(l.fewest, n)
+// control lists the pods: front's endpoints follow readiness; peers publishes what
+// is not ready, too.
+func (l *inOrder) control() {
+	l.fewest = min(l.fewest, l.list("front", isReady))
+	l.list("peers", func(*corev1.Pod) bool { return true })
 }
 
 func (l *inOrder) step() plan.Step {
@@ -228,9 +115,7 @@ func (l *inOrder) step() plan.Step {
 	return st
 }
 
-func (l *inOrder) apply() error {
-	return l.writer.Apply(l.t.Context(), l.step(), plan.Plan{Digest: "d", Request: plan.Request{Restarts: plan.Auto}}, mesh.Snapshot{})
-}
+func (l *inOrder) apply() error { return l.move(l.step()) }
 
 func (l *inOrder) labelBack() {
 	l.t.Helper()
@@ -244,7 +129,7 @@ func (l *inOrder) on(rev string) {
 	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, p := range l.all() {
+	for _, p := range l.pods() {
 		if p.Annotations[mesh.RevLabel] != rev || !isReady(&p) {
 			l.t.Errorf("%s is on %s, ready %v", p.Name, p.Annotations[mesh.RevLabel], isReady(&p))
 		}
@@ -255,11 +140,7 @@ func (l *inOrder) on(rev string) {
 	if l.fewest < 2 {
 		l.t.Errorf("there were %d ready endpoints once, of 3", l.fewest)
 	}
-	for _, a := range l.kube.Actions() {
-		if a.GetResource().Resource != "pods" && slices.Contains([]string{"patch", "update", "delete"}, a.GetVerb()) {
-			l.t.Errorf("%s %s", a.GetVerb(), a.GetResource().Resource)
-		}
-	}
+	l.onlyPods()
 }
 
 // S-39, S-42: each pod is out of its endpoints before it goes, one at a time, the last
@@ -352,7 +233,7 @@ func TestRetire_killedAroundEachWrite(t *testing.T) {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("write %d, after it %v", n, after), func(t *testing.T) {
 				l := newInOrder(t, mesh.KindStatefulSet)
-				l.fail = func(i int) (bool, bool) { return i == n && !after, i == n && after }
+				l.fail = func(i int, _ string) (bool, bool) { return i == n && !after, i == n && after }
 				if err := l.apply(); !errors.Is(err, errKilled) {
 					t.Fatalf("got %v: the fault was not met", err)
 				}
