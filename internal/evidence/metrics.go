@@ -49,17 +49,20 @@ func (g *Gatherer) metricsPart(ctx context.Context, q gate.Question, gates []gat
 	if m.step == q.Step && now.Sub(m.asked) < askAgain && !done.After(m.asked) {
 		return m.last
 	}
-	p := m.ask(ctx, q, moment{since: now.Sub(mark), settled: now.Sub(done) >= 2*lately})
+	p := m.ask(ctx, q, moment{since: now.Sub(mark), settled: now.Sub(done) >= 2*lately, moves: slices.Contains(gates, gate.Proxies)})
 	if ctx.Err() == nil {
 		m.step, m.asked, m.last = q.Step, now, p
 	}
 	return p
 }
 
-// moment is how long ago the step began, and whether what follows its deed has settled.
+// moment is how long ago the step began, whether what follows its deed has settled, and
+// whether it is a step that gives workloads proxies of the new release: of those of
+// another step, of a tag's, there is no traffic of theirs yet.
 type moment struct {
 	since   time.Duration
 	settled bool
+	moves   bool
 	now     time.Time // by the clock of the Prometheus
 }
 
@@ -91,7 +94,7 @@ func (m *queries) ask(ctx context.Context, q gate.Question, at moment) part {
 	sides := []side{{gate.TrafficOf, "destination"}, {gate.TrafficFrom, "source"}}
 	for i, s := range sides {
 		group.Go(func() error {
-			if m.asks.Wants(s.name) {
+			if at.moves && m.asks.Wants(s.name) {
 				traffic[i], lacking[i] = m.traffic(ctx, s, q, at)
 			}
 			return nil // as above

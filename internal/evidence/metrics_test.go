@@ -60,7 +60,7 @@ func asking(of ...plan.Query) *plan.Prometheus {
 	return p
 }
 
-func metricsOf(t *testing.T, p *plan.Prometheus, w *world) gate.Evidence {
+func metricsOf(t *testing.T, p *plan.Prometheus, w *world, gates ...gate.Name) gate.Evidence {
 	t.Helper()
 	g := evidence.New(evidence.Config{Client: w.client, Reader: w.reader, Now: func() time.Time { return w.at }, Forwarder: w.network, Prometheus: p})
 	t.Cleanup(g.Close)
@@ -70,7 +70,7 @@ func metricsOf(t *testing.T, p *plan.Prometheus, w *world) gate.Evidence {
 	var ev gate.Evidence
 	for range 3 { // asked once, for all that are within five seconds
 		var err error
-		if ev, err = g.Gather(t.Context(), q, []gate.Name{gate.Metrics}); err != nil {
+		if ev, err = g.Gather(t.Context(), q, append(gates, gate.Metrics)); err != nil {
 			t.Fatal(err)
 		}
 		w.at = w.at.Add(time.Second)
@@ -91,7 +91,7 @@ func TestMetricsAreReadNowAndAsTheStepBegan(t *testing.T) {
 	t.Cleanup(srv.Close)
 	asks := asking(plan.Query{Name: "errors", Query: `shop_errors{w=~"$workloads",ns=~"$namespaces",v=~"$version"}[$range] $revision`, TimesBefore: 2}, plan.Query{Name: "bad", Query: "wrong"})
 	asks.URL = srv.URL + "/"
-	ev := metricsOf(t, asks, newWorld())
+	ev := metricsOf(t, asks, newWorld(), gate.Proxies)
 	srv.Close() // nobody asks any more
 	all := strings.Join(p.asked, "\n")
 	for _, want := range []string{`shop_errors{w=~"cart|a\\.b",ns=~"shop",v=~"1\\.29\\.1"}[90s] 1-29-1 @5000.000`, `[120s] 1-29-1 @4910.000`} {
@@ -111,6 +111,19 @@ func TestMetricsAreReadNowAndAsTheStepBegan(t *testing.T) {
 	w := ev.Traffic[1].Now
 	if len(w.Latencies) != 3 || w.Latencies[1] != (gate.Bucket{From: 5 * time.Millisecond, UpTo: 10 * time.Millisecond, N: 15}) || w.P50.Round(time.Microsecond) != 6667*time.Microsecond {
 		t.Errorf("latencies: %+v", w)
+	}
+}
+
+// A step that gives no workload a new proxy, as a tag's, has no traffic of theirs.
+func TestMetricsOfAStepThatMovesNobody(t *testing.T) {
+	p := &prometheus{answers: map[string]string{"count(max by (instance) (istio_build": vector("3"), "up": vector("1")}}
+	srv := httptest.NewServer(http.HandlerFunc(p.serve))
+	t.Cleanup(srv.Close)
+	asks := asking(plan.Query{Name: "up", Query: "up", AtLeast: new(float64)})
+	asks.URL = srv.URL
+	ev := metricsOf(t, asks, newWorld())
+	if v := gate.Judge(gate.Metrics, gate.Question{}, ev); v.State != gate.Open || ev.Traffic != nil {
+		t.Errorf("%+v, traffic %+v", v, ev.Traffic)
 	}
 }
 

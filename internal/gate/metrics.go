@@ -27,7 +27,7 @@ type Bounds struct {
 
 // The traffic of the proxies of the new release, as a Prometheus knows it.
 const (
-	TrafficOf   = "traffic-to-moved"   // as those who answer count it
+	TrafficOf   = "traffic-to-moved"   // as those who answer count it; a gateway is nobody's destination and never shows any
 	TrafficFrom = "traffic-from-moved" // as those who ask count it; who calls nobody never shows any
 )
 
@@ -44,8 +44,8 @@ func metrics(readings []Reading, traffic []Comparison) (State, string) {
 	}
 	for _, c := range traffic {
 		state, reason := c.judge()
-		if c.Name == TrafficFrom && c.Before.Sent+c.Now.Sent == 0 {
-			state, reason = Open, "nothing is sent, as before"
+		if silent(c) && (c.Name == TrafficFrom || slices.ContainsFunc(traffic, speaks)) {
+			state, reason = Open, "there is none, as before"
 		}
 		reasons[worst(state)] = append(reasons[worst(state)], c.Name+": "+reason)
 	}
@@ -56,6 +56,12 @@ func metrics(readings []Reading, traffic []Comparison) (State, string) {
 	}
 	return Open, some(reasons[worst(Open)])
 }
+
+// silent says of a side that it has counted nothing, now or before the step.
+func silent(c Comparison) bool { return c.Before.Sent+c.Now.Sent == 0 }
+
+// speaks says of the side of those who ask that it has: what moves is seen.
+func speaks(c Comparison) bool { return c.Name == TrafficFrom && !silent(c) }
 
 // judge asks each series for itself: one that is bad is not made up for by others.
 func (r Reading) judge() (State, string) {

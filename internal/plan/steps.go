@@ -291,10 +291,11 @@ func inParts(units []unit) []unit {
 	return out
 }
 
-// withRequests adds the gate that compares requests. Without a probe there is
+// withRequests adds the gates that compare requests. A Prometheus that is asked only of
+// what moved has nothing to say of a step that moves nobody. Without a probe there is
 // none to ask; leaving it out was then the user's explicit choice (S-47).
 func (b *builder) withRequests(proof []gate.Name) []gate.Name {
-	if b.req.Prometheus != nil {
+	if p := b.req.Prometheus; p != nil && (len(p.Asks()) > 0 || slices.Contains(proof, gate.Proxies)) {
 		proof = append(proof, gate.Metrics)
 	}
 	if len(b.req.Sends()) == 0 && b.ignored(codeNoProbe) {

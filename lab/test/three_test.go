@@ -112,8 +112,9 @@ func (w *world) opens(ctx context.Context, d *door) {
 		if err != nil {
 			return false, nil //nolint:nilerr // it is not there yet
 		}
-		for _, port := range []string{".http", ".http2"} {
-			if d.at = svc.Annotations[bookinfo.AddressAnnotation+port]; d.at != "" {
+		for key, at := range svc.Annotations { // by the name of the port, which istiod takes from a listener's
+			if strings.HasPrefix(key, bookinfo.AddressAnnotation+".http") {
+				d.at = at
 				return statusOf(w.t, d.at, shopHost(d.from)) == http.StatusOK && statusOf(w.t, d.at, shopHost(d.to)) == http.StatusOK, nil //nolint:contextcheck // it takes the test's
 			}
 		}
