@@ -27,6 +27,8 @@ type known struct {
 	there   map[string]bool   // all pods that were there
 	asked   sought            // of callers: for what moves
 	who     map[string]bool   // the callers' workloads, namespace/name
+	read    time.Time         // when the callers were
+	since   counts            // what they had then asked of what moves since the step began
 }
 
 // look reads, before the deed of a step, what its pods and their callers have counted.
@@ -49,7 +51,7 @@ func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.S
 	for _, p := range s.Pods {
 		there[p.Namespace+"/"+p.Name] = true
 	}
-	k.step, k.at, k.done, k.before, k.asked, k.who, k.there = q.Step, now, time.Time{}, before, asked, before.callers, there
+	k.step, k.at, k.done, k.read, k.before, k.asked, k.who, k.there = q.Step, now, time.Time{}, time.Time{}, before, asked, before.callers, there
 	k.callers = g.read(ctx, k.calling(s), asked)
 }
 
@@ -96,7 +98,7 @@ func (k *known) of(step int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.step != step {
-		k.step, k.at, k.done, k.before, k.callers, k.who = step, time.Time{}, time.Time{}, newCounts(), nil, nil
+		k.step, k.at, k.done, k.read, k.before, k.callers, k.who = step, time.Time{}, time.Time{}, time.Time{}, newCounts(), nil, nil
 	}
 }
 
@@ -135,24 +137,33 @@ func (k *known) compare(ctx context.Context, g *Gatherer, s mesh.Snapshot, moved
 	}
 	out := []gate.Comparison{{Name: "the moved pods", Before: k.before.window(), Now: sum.window(), Long: long}}
 	if len(k.who) > 0 {
-		before, since := newCounts(), newCounts()
+		before := newCounts()
 		for _, c := range k.callers {
 			before.add(c, 1)
 		}
-		for pod, c := range g.read(ctx, k.calling(s), k.asked) {
-			was, read := k.callers[pod]
-			if !read && k.there[pod] { // it had counted before the step too, and nobody knows how much
-				continue
-			}
-			since.add(c, 1)
-			since.add(was, -1)
+		if k.read.Before(k.done) || now.Sub(k.read) >= askAgain { // they may be many
+			k.since, k.read = k.asking(g.read(ctx, k.calling(s), k.asked)), now
 		}
-		out = append(out, gate.Comparison{Name: "their callers", Before: before.window(), Now: since.window(), Long: long})
+		out = append(out, gate.Comparison{Name: "their callers", Before: before.window(), Now: k.since.window(), Long: long})
 	}
 	for i := range out {
 		out[i].Lately = out[i].Now
 	}
 	return out
+}
+
+// asking is what callers have asked since the step began, of what they have counted.
+func (k *known) asking(now map[string]counts) counts {
+	since := newCounts()
+	for pod, c := range now {
+		was, read := k.callers[pod]
+		if !read && k.there[pod] { // it had counted before the step too, and nobody knows how much
+			continue
+		}
+		since.add(c, 1)
+		since.add(was, -1)
+	}
+	return since
 }
 
 // reportersOf says from which side the requests of what is in question are counted. A

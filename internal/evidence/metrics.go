@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	askAgain = 5 * time.Second // Prometheus knows nothing new in between
+	askAgain = 5 * time.Second // a Prometheus knows nothing new in between, and callers may be many
 	leastFor = time.Minute     // the shortest time that rates are of: two scrapes have to be in it
 )
 
