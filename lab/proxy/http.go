@@ -84,7 +84,7 @@ func (p *Proxy) outbound(w http.ResponseWriter, r *http.Request, c *chain, origi
 	}
 	began := time.Now()
 	s := p.state.Load()
-	name, retries, ok := s.routeFor(c, r.Host, r.URL.Path)
+	name, retries, ok := s.routeFor(c, r.Host, r.URL.Path, r.Header)
 	if _, lost := p.lost.Load(hostOf(r.Host)); !ok || lost {
 		w.WriteHeader(http.StatusNotFound)
 		p.stats.count(p.labels("source", r, "", http.StatusNotFound), time.Since(began))

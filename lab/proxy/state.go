@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,17 +191,43 @@ func (s *state) edsNames() []string {
 // rdsNames lists the route configurations the listeners refer to.
 func (s *state) rdsNames() []string {
 	names := map[string]bool{}
-	for _, l := range s.listeners {
-		for _, fc := range append(slices.Clone(l.GetFilterChains()), l.GetDefaultFilterChain()) {
-			for _, f := range fc.GetFilters() {
-				h := &hcm.HttpConnectionManager{}
-				if f.GetTypedConfig().UnmarshalTo(h) == nil && h.GetRds().GetRouteConfigName() != "" {
-					names[h.GetRds().GetRouteConfigName()] = true
-				}
+	for _, f := range s.networkFilters() {
+		h := &hcm.HttpConnectionManager{}
+		if f.GetTypedConfig().UnmarshalTo(h) == nil && h.GetRds().GetRouteConfigName() != "" {
+			names[h.GetRds().GetRouteConfigName()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// ecdsNames lists the filters whose configuration comes by itself.
+func (s *state) ecdsNames() []string {
+	names := map[string]bool{}
+	for _, f := range s.networkFilters() {
+		if f.GetConfigDiscovery() != nil {
+			names[f.GetName()] = true
+		}
+		h := &hcm.HttpConnectionManager{}
+		if f.GetTypedConfig().UnmarshalTo(h) != nil {
+			continue
+		}
+		for _, f := range h.GetHttpFilters() {
+			if f.GetConfigDiscovery() != nil {
+				names[f.GetName()] = true
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+func (s *state) networkFilters() []*listener.Filter {
+	var out []*listener.Filter
+	for _, l := range s.listeners {
+		for _, fc := range append(slices.Clone(l.GetFilterChains()), l.GetDefaultFilterChain()) {
+			out = append(out, fc.GetFilters()...)
+		}
+	}
+	return out
 }
 
 // assigned are the endpoints of a cluster: its own, or those that EDS has for it.
@@ -245,14 +272,14 @@ func (s *state) pick(name string, tried map[string]bool) (string, bool) {
 }
 
 // routeFor finds the cluster a request goes to, and how often it may be retried.
-func (s *state) routeFor(c *chain, host, path string) (string, int, bool) {
+func (s *state) routeFor(c *chain, host, path string, headers http.Header) (string, int, bool) {
 	rc := c.inline
 	if c.rds != "" {
 		rc = s.routes[c.rds]
 	}
 	vh := virtualHost(rc, host)
 	for _, r := range vh.GetRoutes() {
-		if !matches(r.GetMatch(), path) {
+		if !pathMatches(r.GetMatch(), path) || !headersMatch(r.GetMatch().GetHeaders(), headers) {
 			continue
 		}
 		a := r.GetRoute()
@@ -319,18 +346,4 @@ func domainRank(domain, host string) int {
 		return 2 + len(domain)
 	}
 	return 0
-}
-
-func matches(m *route.RouteMatch, path string) bool {
-	switch {
-	case m.GetPath() != "":
-		return path == m.GetPath()
-	case m.GetPathSeparatedPrefix() != "":
-		return path == m.GetPathSeparatedPrefix() || strings.HasPrefix(path, m.GetPathSeparatedPrefix()+"/")
-	case m.GetPrefix() != "":
-		return strings.HasPrefix(path, m.GetPrefix())
-	case m.GetSafeRegex() != nil:
-		return regexMatches(m.GetSafeRegex().GetRegex(), path)
-	}
-	return true
 }

@@ -47,12 +47,12 @@ func TestRouteFor(t *testing.T) {
 		{"elsewhere", "/api/v1", "any-api"},
 		{"elsewhere", "/apis", "any"},
 	} {
-		got, retries, ok := s.routeFor(&chain{http: true, rds: "9080"}, tt.host, tt.path)
+		got, retries, ok := s.routeFor(&chain{http: true, rds: "9080"}, tt.host, tt.path, nil)
 		if got != tt.want || !ok || retries != 2 {
 			t.Errorf("%s%s goes to %q (%d retries, %v), want %q", tt.host, tt.path, got, retries, ok, tt.want)
 		}
 	}
-	if got, _, ok := s.routeFor(&chain{http: true, rds: "missing"}, "elsewhere", "/"); ok {
+	if got, _, ok := s.routeFor(&chain{http: true, rds: "missing"}, "elsewhere", "/", nil); ok {
 		t.Errorf("without a route configuration it goes to %q", got)
 	}
 }

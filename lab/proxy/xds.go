@@ -34,6 +34,7 @@ const (
 	typeLDS    = typePrefix + "listener.v3.Listener"
 	typeRDS    = typePrefix + "route.v3.RouteConfiguration"
 	typeSDS    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	typeECDS   = typePrefix + "core.v3.TypedExtensionConfig" // it is acknowledged, and serves nothing here
 )
 
 // subscription is what was last said and heard of one type on a stream.
@@ -55,7 +56,7 @@ func (p *Proxy) stream(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the stream: %w", err)
 	}
-	subs := map[string]*subscription{typeCDS: {}, typeEDS: {}, typeLDS: {}, typeRDS: {}, typeSDS: {}}
+	subs := map[string]*subscription{typeCDS: {}, typeEDS: {}, typeLDS: {}, typeRDS: {}, typeSDS: {}, typeECDS: {}}
 	if err := p.ask(s, subs, typeCDS, nil); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (p *Proxy) receive(s xds.AggregatedDiscoveryService_StreamAggregatedResourc
 // follow asks for what the resources of a type name.
 func (p *Proxy) follow(s xds.AggregatedDiscoveryService_StreamAggregatedResourcesClient, subs map[string]*subscription, typ string) error {
 	p.mu.Lock()
-	eds, rds, sds := p.next.edsNames(), p.next.rdsNames(), p.next.sdsNames()
+	eds, rds, sds, ecds := p.next.edsNames(), p.next.rdsNames(), p.next.sdsNames(), p.next.ecdsNames()
 	p.mu.Unlock()
 	switch typ {
 	case typeCDS:
@@ -104,13 +105,16 @@ func (p *Proxy) follow(s xds.AggregatedDiscoveryService_StreamAggregatedResource
 			return p.ask(s, subs, typeLDS, nil)
 		}
 	case typeLDS:
-		if len(rds) > 0 || subs[typeRDS].asked {
-			if err := p.ask(s, subs, typeRDS, rds); err != nil {
+		for _, named := range []struct {
+			typ   string
+			names []string
+		}{{typeRDS, rds}, {typeSDS, sds}, {typeECDS, ecds}} {
+			if len(named.names) == 0 && !subs[named.typ].asked {
+				continue
+			}
+			if err := p.ask(s, subs, named.typ, named.names); err != nil {
 				return err
 			}
-		}
-		if len(sds) > 0 || subs[typeSDS].asked {
-			return p.ask(s, subs, typeSDS, sds)
 		}
 	}
 	return nil

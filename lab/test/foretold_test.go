@@ -35,7 +35,7 @@ func TestDiff_foretellsWhatProxiesAreGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.run(0, "apply", w.plan("1.29.1", "--keep", "--min-served", "0", "--ignore-check", "SRN1057,SRN1305"), "--approve")
+	w.run(0, "apply", w.plan("1.29.1", "--keep", "--ignore-check", "SRN1057,SRN1305"), "--approve")
 	given, err := asker.Given(t.Context(), w.snapshot(), next, q.Workloads)
 	if err != nil {
 		t.Fatal(err)
