@@ -78,7 +78,7 @@ refused, and with --method auto rolled out.`,
 			if err != nil {
 				return err
 			}
-			if more && r.Detaches() {
+			if more && r.Restarts != "" && r.Restarts != plan.Rollout {
 				return fmt.Errorf("--surge makes a pod more, --method %s lets one go: choose one of them", r.Restarts)
 			}
 			return a.operate(c.Context(), operation{request: r, flags: f, again: typed(c, args)})

@@ -126,7 +126,7 @@ func counted(r plan.Request) error {
 	return nil
 }
 
-const methodHelp = "How workloads get new pods: rollout, detach (an old pod serves until another has its place), or auto: detach wherever that is safe"
+const methodHelp = "How workloads get new pods: rollout, detach (an old pod serves until another has its place), or auto: detach wherever that is safe (auto when not given)"
 
 // method refuses a method that is none.
 func method(flag string, m plan.Method) error {

@@ -111,7 +111,7 @@ func withDefaults(r Request) Request {
 	r.APIVersion, r.Kind = cmp.Or(r.APIVersion, APIVersion), cmp.Or(r.Kind, "UpgradeRequest")
 	r.To = strings.TrimPrefix(r.To, "v")
 	r.Soak, r.OnShut, r.Pace = cmp.Or(r.Soak, defaultSoak), cmp.Or(r.OnShut, Hold), cmp.Or(r.Pace, defaultPace)
-	r.Patience = cmp.Or(r.Patience, defaultPatience)
+	r.Patience, r.Restarts = cmp.Or(r.Patience, defaultPatience), cmp.Or(r.Restarts, Auto)
 	if r.Probe != nil {
 		probe := *r.Probe
 		probe.Rate = cmp.Or(probe.Rate, defaultRate)

@@ -128,7 +128,7 @@ func TestS07_S09_goldenPlans(t *testing.T) {
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
 			dir := filepath.Join("testdata", sc.name)
-			s := sc.world.Snapshot()
+			s := sc.world.Looked().Snapshot()
 			golden(t, filepath.Join(dir, "snapshot.json"), s)
 			golden(t, filepath.Join(dir, "request.json"), sc.req)
 			read := mesh.Snapshot{}

@@ -8,8 +8,11 @@ import (
 func Methods() []Method { return []Method{Auto, Detach, Rollout} }
 
 // Detaches says whether any workload's pods may be detached: then what selects pods
-// must be looked at before planning.
-func (r Request) Detaches() bool { return r.Restarts == Auto || r.Restarts == Detach }
+// must be looked at before planning. An operation that restarts nothing looks at less.
+func (r Request) Detaches() bool {
+	o := r.Operation
+	return r.Restarts != Rollout && (o == nil || o.Verb == Roll && !o.Surge || o.Verb == Move && !o.LabelsOnly)
+}
 
 // detaches says whether the workload's pods are replaced by detaching them. A pod
 // more is beside the old ones already where one was asked for.

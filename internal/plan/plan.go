@@ -158,7 +158,7 @@ type Request struct {
 	Patience     Duration       `json:"patience,omitempty"` // how long a proof may stay unknown, and a rollout take, before that counts as bad news; default 10m
 	OnShut       OnShut         `json:"onShut,omitempty"`   // default hold
 	Pace         int            `json:"pace,omitempty"`     // workloads restarted at once; default 5
-	Restarts     Method         `json:"restarts,omitempty"` // how workloads get new pods; default rollout
+	Restarts     Method         `json:"restarts,omitempty"` // how workloads get new pods; default auto
 	MinServed    int            `json:"minServed,omitempty"`
 	Budget       *int           `json:"budget,omitempty"`       // failed requests that the whole upgrade may cost: more than these are bad news at once, whatever the gates say
 	Windows      []gate.Hours   `json:"windows,omitempty"`      // in which steps that move something may begin; default: any time
@@ -206,7 +206,8 @@ type Method string
 
 // The methods of a restart. Rollout changes its template, as kubectl rollout restart
 // does. Detach lets an old pod go on serving until another has taken its place, and
-// touches no template; Auto is that wherever every fence allows it (S-35 to S-43).
+// touches no template; Auto, the default, is that wherever every fence allows it (S-35 to
+// S-43).
 const (
 	Rollout Method = "rollout"
 	Detach  Method = "detach"

@@ -16,7 +16,7 @@ func TestDetach_losesNothingOfServicesThatStopAtSIGTERM(t *testing.T) {
 
 	t.Run("there", func(t *testing.T) {
 		w := w.in(t)
-		file := w.plan("--restarts", "auto")
+		file := w.plan() // auto is the default
 		w.begin()
 		w.run(0, "apply", file, "--approve")
 		w.lost(w.end("there"))

@@ -29,19 +29,19 @@ func makeMesh(args []string) int {
 	case len(args) == 1 && args[0] == "none":
 		w.save("snapshot.yaml", meshtest.New().Snapshot())
 	case len(args) == 1 && args[0] == "surveyed":
-		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(surveyed).Snapshot())
+		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(surveyed).Looked().Snapshot())
 	case len(args) == 1 && args[0] == "troubled":
-		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(trouble).Snapshot())
+		w.save("snapshot.yaml", meshtest.Bookinfo("1.27.0").Change(trouble).Looked().Snapshot())
 	case len(args) == 2 && args[0] == "bookinfo":
-		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Snapshot())
+		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Looked().Snapshot())
 	case len(args) == 2 && args[0] == "rendered":
 		w.save("snapshot.yaml", rendered(args[1]))
 	case len(args) == 3 && args[0] == "bookinfo" && args[2] == "extra":
-		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Deployment("default", "reviews-v4", meshtest.Service("reviews")).Snapshot())
+		w.save("snapshot.yaml", meshtest.Bookinfo(args[1]).Deployment("default", "reviews-v4", meshtest.Service("reviews")).Looked().Snapshot())
 	case len(args) == 1 && args[0] == "gateways":
-		w.save("snapshot.yaml", gateways().Snapshot())
+		w.save("snapshot.yaml", gateways().Looked().Snapshot())
 	case len(args) >= 2 && args[0] == "canary":
-		w.save("snapshot.yaml", canary(args[1:]).Snapshot())
+		w.save("snapshot.yaml", canary(args[1:]).Looked().Snapshot())
 	case len(args) >= 2 && args[0] == "edit":
 		return edit(w, args[1:])
 	default:
@@ -57,7 +57,7 @@ func rendered(version string) mesh.Snapshot {
 		w.TemplateAnnotations, w.Owner = nil, mesh.Owner{Kind: mesh.OwnerIstioctl}
 		w.TemplateLabels[mesh.InjectLabel], w.TemplateLabels[mesh.RevLabel] = "false", mesh.DefaultRevision
 		w.Proxy = &mesh.TemplateProxy{Image: "docker.io/istio/proxyv2:" + version, Role: "router", Alone: true}
-	})).Snapshot())
+	})).Looked().Snapshot())
 }
 
 // freeze adds a managed Gateway that was left under its private tag, its pod on the default revision.
@@ -123,7 +123,7 @@ func canary(versions []string) *meshtest.World {
 //	mesh edit frozen NAMESPACE NAME        a managed Gateway that a run has left
 //	mesh edit argocd                       declared in Git, and synced by Argo CD
 //	mesh edit istioctl                     installed by istioctl, and not by Helm
-//	mesh edit selectors                    somebody looked at what selects pods: nothing does
+//	mesh edit selectors                    nobody has looked at what selects pods
 //	mesh edit hpa NAMESPACE NAME           a Deployment that an HPA sizes
 func edit(w world, args []string) int {
 	s, err := w.Survey(context.Background())
@@ -145,6 +145,7 @@ func edit(w world, args []string) int {
 		wl := mesh.Workload{
 			Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: args[1], Name: args[2]}, Replicas: n, Ready: n, Strategy: "RollingUpdate", MaxSurge: 1,
 			Settled: true, TemplateLabels: map[string]string{"app": args[2]}, Services: []string{args[1] + "/" + args[2]}, Owner: mesh.Owner{Kind: mesh.OwnerNone},
+			Template: mesh.Template{Probed: true, Drains: true},
 		}
 		c, _ := s.ControlPlane(s.InjectionOf(wl).Revision)
 		s.Workloads = append(s.Workloads, wl)
@@ -167,10 +168,7 @@ func edit(w world, args []string) int {
 			}
 		}
 	case args[0] == "selectors":
-		if s.Survey == nil {
-			s.Survey = &mesh.Survey{}
-		}
-		s.Survey.Selectors = &mesh.Selectors{}
+		s.Survey.Selectors = nil
 	case args[0] == "hpa" && len(args) == 3:
 		for i, wl := range s.Workloads {
 			if wl.Namespace == args[1] && wl.Name == args[2] {
