@@ -16,7 +16,8 @@ func differs(line, why string) difference { return difference{regexp.MustCompile
 func always() []difference {
 	return []difference{
 		differs(`^\+ \S+: ConfigMap istio-system/serin-run-\*$`, "serin keeps what it has done, and every old value, in the cluster: serin report shows it, serin rollback needs it"),
-		differs(`^\+ \S+: Deployment \S+: spec\.template\.metadata\.annotations\.serin\.dev/restarted = `, "a restart of serin's has an annotation of its own, which names the revision: kubectl's has the time (S-44)"),
+		differs(`^- \S+: Deployment \S+: spec\.template\.metadata\.annotations\.kubectl\.kubernetes\.io/restartedAt = a time$`,
+			"kubectl's restart writes the time into the template; serin lets each old pod serve until another has its place, and changes no template (S-44)"),
 	}
 }
 
@@ -50,6 +51,8 @@ func differences() map[string][]difference {
 		"2-revision-and-namespace": append(byFile(), chartMarks()),
 		"3-istiooperator":          append(byFile(), chartMarks(), tagSelector()),
 		"4-helm": append(always(), chartMarks(),
+			differs(`^\+ \S+: Deployment \S+: spec\.template\.metadata\.annotations\.serin\.dev/restarted = `,
+				"a gateway is rolled out by serin too, with an annotation of its own that names the revision: kubectl's has the time (S-44)"),
 			differs(`^[-+] there: ValidatingWebhookConfiguration istiod-default-validator: `,
 				"istioctl tag set takes the default validator out of the base chart's release, whose next upgrade by Helm then conflicts; serin moves it through that release (S-3, S-17)"),
 			differs(`^- gone: ValidatingWebhookConfiguration istiod-default-validator: `,
