@@ -3,6 +3,7 @@ package test_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +85,11 @@ func (e *edges) identity(g mesh.Object) string {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	return fmt.Sprint(s.UID, s.Spec.ClusterIPs, s.Spec.Ports, s.Status.LoadBalancer)
+	b, err := json.Marshal([]any{s.UID, s.Spec.ClusterIPs, s.Spec.Ports, s.Status.LoadBalancer}) // not printed: of a pointer that would be the address
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // kept wants every Gateway's Service as it was, and never without a ready pod.
