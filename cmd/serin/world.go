@@ -34,7 +34,7 @@ var version string
 func world() cli.World {
 	return cli.World{
 		Reader: func(t cli.Target) (drive.Reader, error) { return reader(t) }, Journal: newJournal,
-		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Logs: logs, Lacks: lacks, Asker: asker, Drivers: drivers,
+		Workload: workload, Proxies: proxies, Connections: connections, Admin: admin, Logs: logs, AccessLogs: accessLogs, Lacks: lacks, Asker: asker, Drivers: drivers,
 		Manifest: manifest, Content: content, Evidence: collected, Carried: carried, Kept: kept, CreateNamespaces: createNamespaces,
 		Rehearsals: rehearsals, Hooks: asked,
 		Now: clock.Now, Wait: clock.Wait, Who: who, Version: build(),
@@ -131,6 +131,14 @@ func logs(ctx context.Context, t cli.Target, q cli.LogQuestion) (io.ReadCloser, 
 		o.SinceSeconds = &n
 	}
 	return r.Kube.CoreV1().Pods(q.Namespace).GetLogs(q.Pod, &o).Stream(ctx) //nolint:wrapcheck // who asks says whose
+}
+
+func accessLogs(t cli.Target) (cli.AccessLogs, error) {
+	r, err := reader(t)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.Logger{Reader: r}, nil
 }
 
 func asker(t cli.Target) (cli.Asker, error) { return newAsker(t) }

@@ -35,6 +35,7 @@ const (
 	gatewayAPI   = "gateway.networking.k8s.io"
 	reviews      = "authorization.k8s.io"
 	discovery    = "discovery.k8s.io"
+	telemetry    = "telemetry.istio.io"
 )
 
 func look() []string   { return []string{"get", "list", "watch"} }
@@ -118,7 +119,7 @@ func Rehearsing() []Rule {
 		{"extensions.istio.io", []string{"*"}, create},
 		{"networking.istio.io", []string{"*"}, create},
 		{"security.istio.io", []string{"*"}, create},
-		{"telemetry.istio.io", []string{"*"}, create},
+		{telemetry, []string{"*"}, create},
 		{coordination, []string{"leases"}, []string{"create", "update"}}, // one at a time
 		// What is not copied is named; where this is not granted it says so.
 		{core, []string{"persistentvolumeclaims", "resourcequotas"}, []string{"list"}},
@@ -178,6 +179,8 @@ func Doing(k plan.Kind) []Rule { //nolint:cyclop // a line for each kind
 			{core, []string{"events"}, []string{"create"}}, // that it is frozen, and no more
 			{gatewayAPI, []string{"gateways"}, []string{"create", "delete", "patch"}},
 		}
+	case plan.DropTelemetry:
+		return []Rule{{telemetry, []string{"telemetries"}, []string{"delete"}}}
 	case plan.RenderGateway, plan.PutBackGateway:
 		return append(release(), Rule{networking, []string{"networkpolicies"}, append(change(), "get", "list")})
 	case plan.ScaleGateway:
@@ -233,7 +236,7 @@ func Needs(p plan.Plan) []Rule {
 
 // Everything is what every plan may need, and --create-namespace.
 func Everything() []Rule {
-	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), Detaching(), reading(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
+	all := slices.Concat(Looking(), Surveying(), Proving(), Driving(), Detaching(), reading(), Logging(), []Rule{{core, []string{"namespaces"}, []string{"create"}}})
 	for _, k := range slices.Concat(plan.Kinds(), plan.GatewayKinds(), plan.OperationKinds()) {
 		all = append(all, Doing(k)...)
 	}
@@ -245,6 +248,12 @@ func ReadOnly() []Rule { return merged(slices.Concat(Looking(), Surveying(), sel
 
 // reading is what gateway logs needs besides.
 func reading() []Rule { return []Rule{{core, []string{"pods/log"}, []string{"get"}}} }
+
+// Logging is what gateway logs --telemetry needs: to add a Telemetry, to say now and
+// then that it still runs, and to remove it.
+func Logging() []Rule {
+	return []Rule{{telemetry, []string{"telemetries"}, []string{"create", "delete", "patch"}}}
+}
 
 // merged has one rule for each set of verbs of a group.
 func merged(rules []Rule) []Rule {

@@ -106,3 +106,19 @@ func TestNeeds_ofDetaching(t *testing.T) {
 		}
 	}
 }
+
+// S-34: whatever serin does, its roles let it write no Gateway of Istio's, and of
+// Istio's configuration nothing but Telemetries: the API server would refuse to pin one.
+func TestS34_noRoleMayWriteAGateway(t *testing.T) {
+	for _, r := range access.Everything() {
+		writes := slices.ContainsFunc(r.Verbs, func(v string) bool { return !slices.Contains([]string{"get", "list", "watch"}, v) })
+		if strings.HasSuffix(r.Group, "istio.io") && writes && (r.Group != "telemetry.istio.io" || !slices.Equal(r.Resources, []string{"telemetries"})) {
+			t.Errorf("%+v", r)
+		}
+	}
+	for _, r := range access.ReadOnly() {
+		if r.Group == "telemetry.istio.io" && slices.Contains(r.Verbs, "create") {
+			t.Errorf("who only looks may add a Telemetry: %+v", r)
+		}
+	}
+}

@@ -80,6 +80,8 @@ func All() []Check {
 		{Asks: "do proxies fit their control planes?", Codes: []string{codeProxySkew}, Look: proxySkew},
 		{Asks: "which Gateways does nobody deploy?", Codes: []string{codeNobodyDeploys}, Look: nobodyDeploys},
 		{Asks: "of which gateways can something not be told?", Codes: []string{codeGatewayUnsure}, Look: gatewaysUnsure},
+		{Asks: "which Gateways are frozen for too long?", Codes: []string{codeFrozen}, Look: frozenTooLong},
+		{Asks: "was a Telemetry left behind?", Codes: []string{codeLeftTelemetry}, Look: leftTelemetries},
 		{Asks: "which pods choose their proxy's image?", Codes: []string{codeOwnImage}, Look: ownImage},
 		{Asks: "which known bugs would be met?", Codes: []string{codeBug}, Look: bugs},
 		{Asks: "is a control plane outside of its cluster?", Codes: []string{codeUnsupported}, Look: external},

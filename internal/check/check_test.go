@@ -125,6 +125,12 @@ func TestChecks(t *testing.T) {
 		{"proxies newer than their istiod", version("1.28.0"), "1.29.1", "SRN1318", check.Warning, "proxies of default at 1.28.0"},
 		{"proxies three minors behind", version("1.24.0"), "", "SRN1318", check.Warning, "proxies of default at 1.24.0"},
 		{"a Gateway that names nothing", gateway("nope"), "", "SRN1319", check.Warning, "gateway web/public"},
+		{"S-27: a Gateway frozen for too long", func(s *mesh.Snapshot) {
+			s.Edge.Gateways = append(s.Edge.Gateways, mesh.GatewayObject{Namespace: "web", Name: "public", Class: "istio", Frozen: "serin-1", Since: "2026-03-01T07:00:00Z", Overdue: true})
+		}, "", "SRN1413", check.Warning, "gateway.gateway.networking.k8s.io web/public"},
+		{"S-34: a Telemetry left behind", func(s *mesh.Snapshot) {
+			s.Telemetries = []mesh.Telemetry{{Namespace: "web", Name: "serin-logs-a"}, {Namespace: "web", Name: "serin-logs-b", Left: true}}
+		}, "", "SRN1424", check.Warning, "telemetry web/serin-logs-b"},
 		{"an image of its own", func(s *mesh.Snapshot) {
 			s.Workloads[0].TemplateAnnotations = map[string]string{"sidecar.istio.io/proxyImage": "me/proxy:1"}
 		}, "", "SRN1320", check.Warning, "workload default/details-v1"},

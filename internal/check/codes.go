@@ -41,6 +41,8 @@ const (
 	codeLosesRequests  = "SRN1327"
 	codeLetGo          = "SRN1068"
 	codeGatewayUnsure  = "SRN1401"
+	codeFrozen         = "SRN1413" // also the plan's
+	codeLeftTelemetry  = "SRN1424"
 )
 
 // Doc is what a code means.

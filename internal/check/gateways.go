@@ -51,3 +51,28 @@ func gatewaysUnsure(s mesh.Snapshot, _ Question) []Finding {
 	}
 	return out
 }
+
+// frozenTooLong finds Gateways that serin has frozen and nobody has returned since:
+// their new listeners wait, and nobody notices by themselves (S-27).
+func frozenTooLong(s mesh.Snapshot, _ Question) []Finding {
+	var out []Finding
+	for _, g := range s.Edge.Gateways {
+		if g.Overdue && g.OfGatewayAPI() {
+			out = append(out, Finding{
+				codeFrozen, Warning, g.String(), "it is frozen since " + g.Since + ", for longer than an upgrade takes: what has changed of its listeners since then waits",
+				"let the open run end (serin resume, or serin rollback); serin repair where none is open",
+			})
+		}
+	}
+	return out
+}
+
+// leftTelemetries finds what a gateway logs that was killed has left: access logs are
+// written, and nobody reads them (S-34).
+func leftTelemetries(s mesh.Snapshot, _ Question) []Finding {
+	var out []Finding
+	for _, t := range s.LeftTelemetries() {
+		out = append(out, Finding{codeLeftTelemetry, Warning, t.String(), "a command that was killed has left it, " + t.Typed() + ": the gateway's pods go on writing access logs by it", "serin repair"})
+	}
+	return out
+}

@@ -16,7 +16,9 @@ func (a *app) repair() *cobra.Command {
 		Long: `A Gateway that istiod deploys is frozen while an upgrade moves it: its new listeners wait (serin status shows it). Where no
 run is open any more and it is frozen still, this gives it its own label back, takes claims and freeze away, and first
 brings its pods to the revision that the label leads to, where they are of another. What it would do is shown first. Done
-again it finds nothing to do. A freeze that is not serin's is left.`,
+again it finds nothing to do. A freeze that is not serin's is left.
+
+It also removes the Telemetries that a serin gateway logs --telemetry has left that was killed.`,
 		Example: `  serin repair --dry-run
   serin repair`,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/serin-mesh/serin/internal/access"
+	"github.com/serin-mesh/serin/internal/accesslog"
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -38,8 +39,10 @@ type World struct {
 	// Admin asks the Envoy of a pod for a path of its admin port.
 	Admin func(ctx context.Context, t Target, at Endpoint, path string) ([]byte, error)
 	// Logs is what a container has written, or writes.
-	Logs  func(context.Context, Target, LogQuestion) (io.ReadCloser, error)
-	Lacks func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
+	Logs func(context.Context, Target, LogQuestion) (io.ReadCloser, error)
+	// AccessLogs knows who writes access logs, and has them written.
+	AccessLogs func(Target) (AccessLogs, error)
+	Lacks      func(context.Context, Target, []access.Rule) ([]string, error) // what of it the user may not do
 	// Asker asks the istiods what they would do.
 	Asker   func(Target) (Asker, error)
 	Drivers func(context.Context, Target, plan.Plan) (Drivers, error)
@@ -70,6 +73,17 @@ type Asker interface {
 	Configs(context.Context, shadow.Question) (shadow.Report, error)
 	// Prove is that, the pods that the workloads would become, and what the validators say of everything of Istio's that is stored.
 	Prove(context.Context, shadow.Question) (shadow.Proof, error)
+}
+
+// AccessLogs knows who writes access logs, and has them written for a while.
+type AccessLogs interface {
+	Logging(ctx context.Context, planes []mesh.ControlPlane, namespace string) (accesslog.Facts, error)
+	// Try asks the API server whether it would take the Telemetry, and returns it as YAML.
+	Try(ctx context.Context, t accesslog.Telemetry, m accesslog.Marks) ([]byte, error)
+	Add(ctx context.Context, t accesslog.Telemetry, m accesslog.Marks) (mesh.Telemetry, error)
+	// Renew says that the command that added it still runs; drive.ErrRefused: somebody has removed it.
+	Renew(ctx context.Context, t mesh.Telemetry, until time.Time) error
+	Remove(ctx context.Context, t mesh.Telemetry) error
 }
 
 // Rehearsals makes copies of what is in a namespace, and takes them away.

@@ -48,7 +48,7 @@ func (w *Writer) Content(ctx context.Context, st plan.Step, p plan.Plan, before 
 	case plan.RemoveRevision:
 		c, err = w.removalContent(ctx, st, before)
 	case plan.MoveNamespace, plan.FirstPods, plan.Restart, plan.RestoreLabels, plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart,
-		plan.Surge, plan.RestoreRevision, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims:
+		plan.Surge, plan.RestoreRevision, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry:
 		err = fmt.Errorf("%w: a %s is not committed", drive.ErrRefused, st.Kind)
 	}
 	if err != nil {

@@ -90,6 +90,10 @@ func (r *Reader) objects(ctx context.Context, crd *apiextensionsv1.CustomResourc
 		if err := r.routes(ctx, gvr, f, mu); err != nil {
 			return err
 		}
+	case telemetryCRD:
+		if err := r.strays(ctx, gvr, f); err != nil {
+			return err
+		}
 	case "workloadgroups.networking.istio.io":
 		if err := r.listed(ctx, gvr, metav1.ListOptions{}, add(&f.machines, "virtual machines have a proxy of their own, which serin does not move")); err != nil {
 			return err

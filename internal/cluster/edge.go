@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/mesh"
 )
 
@@ -194,6 +195,7 @@ func gatewayObjectOf(o *unstructured.Unstructured, classes map[string]string) me
 	g.Controller = classes[g.Class]
 	if v := o.GetAnnotations()[mesh.VersionAnnotation]; v != "" && strings.Trim(v, "0123456789") != "" {
 		g.Frozen, g.Since = v, markedAt(o)
+		g.Overdue = g.OverdueAt(clock.Now())
 	} else {
 		g.Stamp = v
 	}

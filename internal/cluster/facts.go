@@ -38,6 +38,7 @@ type facts struct {
 	routed, fromMesh                      map[string]bool
 	gatewayObjects                        []mesh.GatewayObject
 	scalers                               []mesh.Scaler
+	telemetries                           []mesh.Telemetry
 	// what a survey goes on from
 	definitions   []string                               // names of all custom resource definitions
 	resources     map[string]schema.GroupVersionResource // of Istio's definitions: the version that is served
@@ -60,6 +61,7 @@ func (f *facts) snapshot(istioNamespace string) mesh.Snapshot {
 		Validators: f.validators, TagServices: f.tagServices, Namespaces: f.namespaces, PinnedObjects: f.pinned,
 		ManagedGateways: f.gateways, Singletons: f.singletons, CRDs: f.crds,
 		Claims:         f.claims,
+		Telemetries:    f.telemetries,
 		Unsupported:    slices.Concat(f.unsupported, f.ambient, f.remotes, f.machines),
 		RoutedServices: slices.Sorted(maps.Keys(f.routed)),
 	}
@@ -68,6 +70,9 @@ func (f *facts) snapshot(istioNamespace string) mesh.Snapshot {
 	})
 	slices.SortFunc(s.Injectors, func(a, b mesh.Injector) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Claims, func(a, b mesh.Claim) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Telemetries, func(a, b mesh.Telemetry) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
 	slices.SortFunc(s.Validators, func(a, b mesh.Validator) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.TagServices, func(a, b mesh.TagService) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Namespaces, func(a, b mesh.Namespace) int { return cmp.Compare(a.Name, b.Name) })

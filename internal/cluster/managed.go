@@ -163,17 +163,36 @@ func (w *Writer) markGateway(ctx context.Context, st plan.Step, key string, to m
 // tell writes an event at the Gateway, for who wonders why it takes no listener
 // (S-27). One that cannot be written stops nothing.
 func (w *Writer) tell(ctx context.Context, st plan.Step, reason, message string) {
-	g, err := w.gatewayObject(ctx, st)
+	w.event(ctx, st.Namespace, st.Gateway, corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: st.Gateway + "-serin-"}, Reason: reason, Message: message, Type: corev1.EventTypeNormal,
+	})
+}
+
+// Warn writes an event at each Gateway that serin has frozen for too long. It has a
+// name of its own, so that while it is there it is not said again, by whoever looks.
+func (w *Writer) Warn(ctx context.Context, s mesh.Snapshot) {
+	for _, g := range s.Edge.Gateways {
+		if !g.Overdue || g.Frozen != mesh.PrivateTag(g.Namespace, g.Name) {
+			continue
+		}
+		w.event(ctx, g.Namespace, g.Name, corev1.Event{
+			ObjectMeta: metav1.ObjectMeta{Name: g.Frozen + "-overdue-" + strings.ToLower(strings.NewReplacer(":", "", "-", "").Replace(g.Since))},
+			Reason:     "FrozenTooLong", Type: corev1.EventTypeWarning,
+			Message: "serin has frozen it at " + g.Since + " and has not returned it: what has changed of its listeners since waits. serin status says what the run waits for; resume it or take it back, and serin repair where none is open",
+		})
+	}
+}
+
+func (w *Writer) event(ctx context.Context, namespace, gateway string, e corev1.Event) {
+	g, err := w.Dynamic.Resource(gatewayResource()).Namespace(namespace).Get(ctx, gateway, reading())
 	if err != nil {
 		return
 	}
 	now := metav1.Now()
-	_, _ = w.Kube.CoreV1().Events(st.Namespace).Create(ctx, &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{GenerateName: st.Gateway + "-serin-", Namespace: st.Namespace},
-		InvolvedObject: corev1.ObjectReference{APIVersion: g.GetAPIVersion(), Kind: g.GetKind(), Namespace: st.Namespace, Name: st.Gateway, UID: g.GetUID()},
-		Reason:         reason, Message: message, Type: corev1.EventTypeNormal, Source: corev1.EventSource{Component: Manager},
-		FirstTimestamp: now, LastTimestamp: now, Count: 1,
-	}, creating())
+	e.Namespace, e.FirstTimestamp, e.LastTimestamp, e.Count = namespace, now, now, 1
+	e.Source = corev1.EventSource{Component: Manager}
+	e.InvolvedObject = corev1.ObjectReference{APIVersion: g.GetAPIVersion(), Kind: g.GetKind(), Namespace: namespace, Name: gateway, UID: g.GetUID()}
+	_, _ = w.Kube.CoreV1().Events(namespace).Create(ctx, &e, creating())
 }
 
 func (w *Writer) gatewayObject(ctx context.Context, st plan.Step) (*unstructured.Unstructured, error) {

@@ -24,6 +24,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/cluster"
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -560,5 +561,43 @@ func TestS25_aNewcomerIsNotRolledBack(t *testing.T) {
 	}
 	if err := writer.Revert(t.Context(), st, plan.Plan{}, before); err != nil || label() != old {
 		t.Errorf("once it is gone: %v, the label is %s", err, label())
+	}
+}
+
+// S-27: a Gateway that serin has frozen for too long is warned of where people look,
+// once for each freeze, whoever looks; one that is not overdue, or is not serin's, is not.
+func TestS27_anOverdueFreezeIsWarnedOf(t *testing.T) {
+	d := newDeployed(t, "prod")
+	for _, tt := range []struct {
+		by   string
+		age  time.Duration
+		want int
+	}{
+		{d.tag(), time.Hour, 0},
+		{"by-hand", 5 * time.Hour, 0},
+		{d.tag(), 5 * time.Hour, 1},
+		{d.tag(), 5 * time.Hour, 1}, // another process looks
+	} {
+		g := d.gateway()
+		g.SetAnnotations(map[string]string{mesh.VersionAnnotation: tt.by})
+		at := metav1.NewTime(clock.Now().Add(-tt.age).Truncate(time.Hour))
+		g.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: cluster.Manager, Time: &at}})
+		if err := d.dyn.Tracker().Update(gatewayKind(), g, "shop"); err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.reader().Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.writer.Warn(t.Context(), s)
+		events, err := d.kube.CoreV1().Events("shop").List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(events.Items) != tt.want {
+			t.Fatalf("frozen by %s for %s: %d events, want %d: %v", tt.by, tt.age, len(events.Items), tt.want, err)
+		}
+		for _, e := range events.Items {
+			if e.Type != "Warning" || e.Reason != "FrozenTooLong" || e.InvolvedObject.UID != "of-edge" || e.InvolvedObject.Name != "edge" || !strings.Contains(e.Message, "serin repair") {
+				t.Errorf("%+v", e)
+			}
+		}
 	}
 }

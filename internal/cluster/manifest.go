@@ -38,7 +38,7 @@ func (w *Writer) Manifest(ctx context.Context, st plan.Step, p plan.Plan, before
 	case plan.InstallChart:
 		return w.releases.Manifest(ctx, *st.Release, server) //nolint:wrapcheck // it says which release
 	case plan.PinDefault, plan.UpgradeBase, plan.MoveNamespace, plan.FirstPods, plan.Surge, plan.Restart, plan.MoveTag,
-		plan.RestoreLabels, plan.RemoveRevision, plan.RemoveTag, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.PutBackGateway, plan.DropClaims:
+		plan.RestoreLabels, plan.RemoveRevision, plan.RemoveTag, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry:
 	}
 	return nil, fmt.Errorf("rendering step %d: %w: a %s makes no objects", st.Number, drive.ErrRefused, st.Kind)
 }

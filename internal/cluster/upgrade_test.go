@@ -252,7 +252,7 @@ func TestRevertOfWhatWasNeverApplied(t *testing.T) {
 		case plan.RemoveRevision, plan.MoveTag, plan.RestoreLabels:
 			continue // they start from what earlier steps made
 		case plan.PinDefault, plan.UpgradeBase, plan.InstallRevision, plan.MoveNamespace, plan.FirstPods, plan.Restart,
-			plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart, plan.RestoreRevision, plan.RemoveRest, plan.Surge, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims:
+			plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart, plan.RestoreRevision, plan.RemoveRest, plan.Surge, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry:
 		}
 		if err := writer.Revert(t.Context(), st, p, before); err != nil {
 			t.Errorf("step %d, %s: %v", st.Number, st.Kind, err)

@@ -125,7 +125,7 @@ func (w *Watcher) about(st plan.Step) []watched {
 	case plan.PinDefault, plan.MoveTag, plan.SetTag, plan.RemoveTag:
 		return append(webhooks, services)
 	case plan.FirstPods, plan.Surge, plan.Restart, plan.InstallChart, plan.RemoveChart,
-		plan.RestoreRevision, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims: // never through Git
+		plan.RestoreRevision, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry: // never through Git
 	}
 	return nil
 }

@@ -131,6 +131,8 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 		return w.putBackGateway(ctx, st, st.From, st.To)
 	case plan.DropClaims:
 		return w.dropClaims(ctx, st)
+	case plan.DropTelemetry:
+		return w.dropTelemetries(ctx, st)
 	}
 	return fmt.Errorf("applying step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)
 }
@@ -189,7 +191,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 		return w.takeManaged(ctx, st)
 	case plan.RenderGateway, plan.PutBackGateway:
 		return w.putBackGateway(ctx, st, st.To, st.From)
-	case plan.DropClaims:
+	case plan.DropClaims, plan.DropTelemetry:
 		return nil // nothing follows them
 	}
 	return fmt.Errorf("reverting step %d: %w: there is no deed for kind %q", st.Number, drive.ErrRefused, st.Kind)

@@ -40,6 +40,11 @@ type marker interface{ Mark(step int) }
 // knower is a Gatherer that is told when a step began that another process began.
 type knower interface{ Since(step int, at time.Time) }
 
+// warner is a Writer that warns of what was left for too long, where people look (S-27).
+type warner interface {
+	Warn(ctx context.Context, s mesh.Snapshot)
+}
+
 // comparer is a Gatherer that needs to have seen some time before a step.
 type comparer interface{ Cold() string }
 
@@ -50,6 +55,7 @@ const (
 	lookTime = time.Minute      // one look may take: a server that accepts and never answers is away too
 	patience = 5 * time.Minute  // with an API server that does not answer
 	backoff  = 30 * time.Second // the longest pause between two tries to reach it
+	warnTime = 10 * time.Minute // between two looks for Gateways that are frozen for too long
 	podTime  = 30 * time.Second // that a deed is given more for each pod that is replaced by itself
 )
 
@@ -67,6 +73,7 @@ type loop struct {
 	failed   int           // of those
 	quiet    time.Duration // since the last look for what Git does
 	waits    int           // the step that was marked as waiting for Git, by its number
+	warned   time.Time     // the last look for Gateways that are frozen for too long
 	expected mesh.Snapshot
 	done     int // steps that expected holds, -1 before the first
 }
@@ -261,6 +268,7 @@ func pause(failures int) time.Duration {
 
 func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	st, gates := r.Plan.Steps[r.At], r.Gates()
+	l.warn(ctx, r)
 	if e, waits := l.outside(r, gates); waits {
 		return e, nil
 	}
@@ -295,6 +303,21 @@ func (l *loop) judge(ctx context.Context, r run.Run) (run.Event, error) {
 	}
 	e.Verdicts = append(e.Verdicts, l.compared(r)...)
 	return e, nil
+}
+
+// warn looks now and then, while the run is open, whether a Gateway of its is frozen
+// for too long, and has that said. It stops nothing: not seen now, it is seen later.
+func (l *loop) warn(ctx context.Context, r run.Run) {
+	w, ok := l.p.Writer.(warner)
+	freezes := slices.ContainsFunc(r.Plan.Steps, func(st plan.Step) bool { return st.Kind == plan.MoveGateway || st.Kind == plan.ReturnGateway })
+	now := l.p.Now()
+	if !ok || !freezes || now.Sub(l.warned) < warnTime {
+		return
+	}
+	if s, err := l.p.Reader.Observe(ctx); err == nil {
+		l.warned = now
+		w.Warn(ctx, s)
+	}
 }
 
 // began tells the gatherer when the step that is proven began.

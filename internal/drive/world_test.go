@@ -52,6 +52,7 @@ type world struct {
 	watcher  drive.Watcher
 	hooks    drive.Hooks
 	looks    int // at the mesh
+	warnings []time.Time
 }
 
 func newWorld(t *testing.T, onShut plan.OnShut) *world {
@@ -153,6 +154,8 @@ func (w *world) do(ctx context.Context, what string, st plan.Step, f func()) err
 	w.point()
 	return nil
 }
+
+func (w *world) Warn(context.Context, mesh.Snapshot) { w.warnings = append(w.warnings, w.now) }
 
 func (w *world) Mark(step int) { w.marks = append(w.marks, step) }
 

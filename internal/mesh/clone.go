@@ -20,6 +20,7 @@ func (s Snapshot) Clone() Snapshot {
 	c.ManagedGateways = slices.Clone(s.ManagedGateways)
 	c.Singletons = slices.Clone(s.Singletons)
 	c.Claims = slices.Clone(s.Claims)
+	c.Telemetries = slices.Clone(s.Telemetries)
 	c.Unsupported = slices.Clone(s.Unsupported)
 	c.CRDs = each(s.CRDs, func(d CRD) CRD {
 		d.StoredVersions, d.ServedVersions = slices.Clone(d.StoredVersions), slices.Clone(d.ServedVersions)

@@ -3,6 +3,7 @@ package mesh
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Edge is what is known of where traffic enters and leaves the mesh.
@@ -64,6 +65,7 @@ type GatewayObject struct {
 	Revision   string            `json:"revision,omitempty"`   // its label istio.io/rev
 	Frozen     string            `json:"frozen,omitempty"`     // controller-version, where no release takes it for its own (S-20)
 	Since      string            `json:"since,omitempty"`      // when serin has frozen it, RFC 3339; empty where it has not
+	Overdue    bool              `json:"overdue,omitempty"`    // when it was looked at, it had been frozen for longer than FreezeDeadline
 	Stamp      string            `json:"stamp,omitempty"`      // controller-version, where it is istiod's
 	Parameters string            `json:"parameters,omitempty"` // Gateway API: what its infrastructure.parametersRef names
 	Owner      Owner             `json:"owner,omitzero"`       // Gateway API: a tool that would write its labels back
@@ -78,6 +80,16 @@ type Listener struct {
 	Protocol string   `json:"protocol"`
 	Hosts    []string `json:"hosts,omitempty"`
 	TLS      string   `json:"tls,omitempty"` // mode
+}
+
+// FreezeDeadline is how long a Gateway may be frozen: as long as a large upgrade
+// takes. Its new listeners wait all the while, and nobody notices by themselves (S-27).
+const FreezeDeadline = 4 * time.Hour
+
+// OverdueAt says whether serin has frozen it for too long by then.
+func (g GatewayObject) OverdueAt(now time.Time) bool {
+	since, err := time.Parse(time.RFC3339, g.Since)
+	return err == nil && !now.IsZero() && now.Sub(since) > FreezeDeadline
 }
 
 // OfGatewayAPI says whether it is Kubernetes' own kind of Gateway.

@@ -47,6 +47,7 @@ type Snapshot struct {
 	RoutedServices    []string       `json:"routedServices,omitempty"`  // namespace/name that a gateway-bound VirtualService routes to
 	Edge              Edge           `json:"edge,omitzero"`             // gateways' Services, Gateways and scalers
 	Claims            []Claim        `json:"claims,omitempty"`          // tags without an injector: istiods take them for their own (S-21)
+	Telemetries       []Telemetry    `json:"telemetries,omitempty"`     // that gateway logs has added (S-34)
 	Survey            *Survey        `json:"survey,omitempty"`          // what only checks look at; nil where nobody looked
 }
 

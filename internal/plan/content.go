@@ -40,7 +40,7 @@ func ContentOf(st Step) (Content, bool) {
 		return Content{Notes: []string{"A Gateway that istiod deploys moves in parts that must be watched: they cannot be committed, serin apply makes them."}}, true
 	case RenderGateway, PutBackGateway:
 		return Content{Notes: []string{"A gateway that istioctl renders is rendered again and rolled: serin apply does it; where Git declares it, commit what istioctl manifest generate prints of it."}}, true
-	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, DropClaims:
+	case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, Surge, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, DropClaims, DropTelemetry:
 	}
 	return Content{}, false
 }

@@ -182,7 +182,7 @@ func (d *drift) planned() []string {
 		switch st.Kind {
 		case MoveNamespace, RestoreLabels, FirstPods, Surge, Restart, AddGateway, OpenGateway, ScaleGateway, RenewGateway, RenderGateway, PutBackGateway:
 			names[st.Namespace] = true
-		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, MoveGateway, ReturnGateway, DropClaims:
+		case PinDefault, UpgradeBase, InstallRevision, MoveTag, RemoveRevision, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, MoveGateway, ReturnGateway, DropClaims, DropTelemetry:
 		}
 	}
 	return sortedKeys(names)

@@ -29,7 +29,7 @@ func (b *builder) throughGit(st Step) mesh.Owner {
 		o = n.Owner
 	case MoveTag:
 		o = b.tagOwner(st.Tag)
-	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway, RenderGateway, PutBackGateway, DropClaims:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway, RenderGateway, PutBackGateway, DropClaims, DropTelemetry:
 		return mesh.Owner{}
 	}
 	if b.req.Operation != nil {

@@ -39,7 +39,7 @@ func (b *builder) judgeChecks() {
 		if f.Code == codeInstaller && b.req.Owners == OwnersGit {
 			continue // nothing is written that it would undo
 		}
-		if f.Blocking() {
+		if f.Blocking() || f.Code == codeFrozen { // one that nobody has thawed for hours is said wherever somebody looks (S-27)
 			b.findings = append(b.findings, f)
 		}
 	}

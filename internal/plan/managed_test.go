@@ -197,3 +197,29 @@ func TestGatewayKinds_sayWhatIsMissing(t *testing.T) {
 		s = after
 	}
 }
+
+// S-27: a Gateway that was frozen for hours is found by whoever plans, also where the
+// plan would not touch it.
+func TestS27_aPlanFindsAnOverdueFreeze(t *testing.T) {
+	for _, overdue := range []bool{true, false} {
+		s := three().ControlPlane("old", "1.27.0").Tag("stays", "old").Snapshot()
+		for i := range s.Edge.Gateways {
+			if s.Edge.Gateways[i].Name == "by-label" {
+				s.Edge.Gateways[i].Revision, s.Edge.Gateways[i].Frozen = "stays", mesh.PrivateTag("default", "by-label")
+				s.Edge.Gateways[i].Since, s.Edge.Gateways[i].Overdue = "2026-03-01T07:00:00Z", overdue
+			}
+		}
+		for i := range s.ManagedGateways {
+			if s.ManagedGateways[i].Name == "by-label" {
+				s.ManagedGateways[i].Revision = "stays"
+			}
+		}
+		p := plan.Build(s, plan.Request{To: "1.29.1", From: []string{"default"}})
+		found := slices.ContainsFunc(p.Findings, func(f plan.Finding) bool {
+			return f.Code == "SRN1413" && f.Severity == plan.Warning && strings.Contains(f.Object, "default/by-label") && strings.Contains(f.Reason, "2026-03-01T07:00:00Z")
+		})
+		if found != overdue {
+			t.Errorf("overdue %v: found %v: %+v", overdue, found, p.Findings)
+		}
+	}
+}

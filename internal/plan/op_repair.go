@@ -46,6 +46,7 @@ func (b *builder) opRepair(o Operation) {
 		}
 	}
 	b.dropClaims()
+	b.dropTelemetries()
 	if len(b.steps) > 0 && b.to == "" {
 		b.to = b.steps[0].To
 		c, _ := b.s.ControlPlane(b.to)
@@ -184,6 +185,39 @@ func claimsLeft(s mesh.Snapshot, st Step) []string {
 	for _, c := range st.Claims {
 		if slices.Contains(s.Claims, c) {
 			out = append(out, fmt.Sprintf("claim %s is there", c.Name))
+		}
+	}
+	return out
+}
+
+// dropTelemetries plans the removal of what killed commands have left of those that
+// gateway logs adds (S-34).
+func (b *builder) dropTelemetries() {
+	left := b.s.LeftTelemetries()
+	if len(left) == 0 {
+		return
+	}
+	st := Step{
+		Kind: DropTelemetry, Target: mesh.Count(len(left), "Telemetry"), Strays: left,
+		Why: "gateway logs has added them, and was killed", Undo: Undo{What: "nobody reads what they have written", Nothing: true},
+	}
+	if len(b.s.ControlPlanes) > 0 {
+		st.To = b.s.ControlPlanes[0].Revision
+	}
+	b.add(st)
+}
+
+// drops says whether the step removes that very Telemetry, and not another that has
+// its name since.
+func (s Step) drops(t mesh.Telemetry) bool {
+	return slices.ContainsFunc(s.Strays, func(o mesh.Telemetry) bool { return o.Namespace == t.Namespace && o.Name == t.Name && o.UID == t.UID })
+}
+
+func telemetriesLeft(s mesh.Snapshot, st Step) []string {
+	var out []string
+	for _, t := range s.Telemetries {
+		if st.drops(t) {
+			out = append(out, t.String()+" is there")
 		}
 	}
 	return out

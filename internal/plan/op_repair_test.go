@@ -146,3 +146,33 @@ func TestS32_aDrainedGatewayIsRenewed(t *testing.T) {
 		t.Errorf("%+v", p.Findings)
 	}
 }
+
+// S-34: what a killed gateway logs has left is removed, that one and no other; one
+// whose command runs stays.
+func TestS34_whatAKilledCommandLeavesIsRemoved(t *testing.T) {
+	s := leftAt("default").Snapshot()
+	s.Edge.Gateways, s.ManagedGateways, s.Claims = nil, nil, nil
+	s.Telemetries = []mesh.Telemetry{
+		{Namespace: "edge", Name: "serin-logs-a", UID: "1", Left: true},
+		{Namespace: "edge", Name: "serin-logs-b", UID: "2"},
+		{Namespace: "shop", Name: "serin-logs-a", UID: "3", Left: true},
+	}
+	p := repaired(s)
+	if d := cmp.Diff([]string{"drop-telemetry 2 Telemetries"}, kinds(p)); d != "" {
+		t.Fatalf("%s\n%+v", d, p.Findings)
+	}
+	if m := plan.Missing(s, p.Steps[0]); len(m) != 2 {
+		t.Errorf("before: %v", m)
+	}
+	after := plan.Simulate(s, p.Steps[0])
+	if len(after.Telemetries) != 1 || after.Telemetries[0].UID != "2" || len(plan.Missing(after, p.Steps[0])) > 0 {
+		t.Errorf("after: %+v", after.Telemetries)
+	}
+	s.Telemetries[0].UID = "4" // made again meanwhile, by a command that runs
+	if later := plan.Simulate(s, p.Steps[0]); len(later.Telemetries) != 2 {
+		t.Errorf("another of its name went, too: %+v", later.Telemetries)
+	}
+	if again := repaired(after); len(again.Steps) > 0 {
+		t.Errorf("done again: %v", kinds(again))
+	}
+}

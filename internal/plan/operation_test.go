@@ -360,8 +360,8 @@ func TestSurge(t *testing.T) {
 
 func TestOperation_wholeAndBackIsAsBefore(t *testing.T) {
 	for _, k := range plan.OperationKinds() {
-		// Of some only other tests have a mesh: TestCanary_wholeAndBack, TestS33_aRenderedGatewayIsPutBack, TestS27_repair.
-		found := slices.Contains([]plan.Kind{plan.RenewGateway, plan.PutBackGateway, plan.DropClaims}, k)
+		// Of some only other tests have a mesh: TestCanary_wholeAndBack, TestS33_aRenderedGatewayIsPutBack, TestS27_repair, TestS34_whatAKilledCommandLeavesIsRemoved.
+		found := slices.Contains([]plan.Kind{plan.RenewGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry}, k)
 		for _, o := range []plan.Operation{
 			{Verb: plan.TagSet, Tags: []string{"prod"}, Revision: "1-29-1"},
 			{Verb: plan.TagRemove, Tags: []string{"old"}},

@@ -54,7 +54,8 @@ const (
 	RenderGateway  Kind = "render-gateway"   // rendered again from its source, beside its old pods (S-33)
 	PutBackGateway Kind = "put-back-gateway" // as it was at a revision: by itself, without a run
 
-	DropClaims Kind = "drop-claims" // a repair's: claims that no Gateway follows (S-27)
+	DropClaims    Kind = "drop-claims"    // a repair's: claims that no Gateway follows (S-27)
+	DropTelemetry Kind = "drop-telemetry" // a repair's: Telemetries that a killed gateway logs has left (S-34)
 )
 
 // GatewayKinds lists the kinds of an upgrade of a mesh with managed or rendered gateways.
@@ -62,7 +63,7 @@ func GatewayKinds() []Kind { return []Kind{MoveGateway, ReturnGateway, RenderGat
 
 // OperationKinds lists the kinds that single operations use, and no usual upgrade.
 func OperationKinds() []Kind {
-	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway, RenewGateway, PutBackGateway, DropClaims}
+	return []Kind{SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, Surge, AddGateway, OpenGateway, ScaleGateway, RenewGateway, PutBackGateway, DropClaims, DropTelemetry}
 }
 
 // Kinds lists the kinds of an upgrade, for the tests that walk them.
@@ -103,6 +104,7 @@ type Step struct {
 	Git       mesh.Owner         `json:"git,omitzero"`        // the tool from whose Git it is changed: serin writes nothing of it, says what to commit, waits and proves (S-45)
 	Purge     bool               `json:"purge,omitempty"`     // RemoveTag, RemoveRevision: the whole mesh goes, whatever relies on it
 	Claims    []mesh.Claim       `json:"claims,omitempty"`    // DropClaims
+	Strays    []mesh.Telemetry   `json:"strays,omitempty"`    // DropTelemetry
 	Plane     *mesh.ControlPlane `json:"plane,omitempty"`     // RestoreRevision: as it was
 	UndoFirst int                `json:"undoFirst,omitempty"` // number of an earlier step that must be taken back before this one: a restart goes back only once its labels or tag have
 }

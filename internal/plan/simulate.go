@@ -71,6 +71,8 @@ func simulate(s *mesh.Snapshot, st Step) { //nolint:cyclop,funlen // a line for 
 		unclaim(s, st)
 	case DropClaims:
 		s.Claims = slices.DeleteFunc(s.Claims, func(c mesh.Claim) bool { return slices.Contains(st.Claims, c) })
+	case DropTelemetry:
+		s.Telemetries = slices.DeleteFunc(s.Telemetries, st.drops)
 	case RenderGateway, PutBackGateway:
 		simulateRendered(s, st, st.To)
 	}

@@ -52,7 +52,7 @@ func SimulateUndo(s mesh.Snapshot, st Step, before mesh.Snapshot) mesh.Snapshot 
 	switch st.Kind {
 	case PinDefault:
 		undoPin(&out, st, before)
-	case UpgradeBase, DropClaims: // CRDs stay; what nothing follows need not come back
+	case UpgradeBase, DropClaims, DropTelemetry: // CRDs stay; what nothing follows need not come back
 	case RemoveRevision:
 		undoRemoval(&out, st, before)
 	case InstallRevision, RestoreRevision:

@@ -58,6 +58,8 @@ func Missing(s mesh.Snapshot, st Step) []string { //nolint:cyclop,funlen // a li
 		return gatewayNotAt(s, st, st.After)
 	case DropClaims:
 		return claimsLeft(s, st)
+	case DropTelemetry:
+		return telemetriesLeft(s, st)
 	case RemoveRest:
 		return restLeft(s)
 	}
@@ -112,7 +114,7 @@ func MissingBack(s mesh.Snapshot, st Step, before mesh.Snapshot) []string { //no
 		return gatewayNotAt(s, st, st.Before)
 	case RemoveRest:
 		return restNotBack(s, before)
-	case UpgradeBase, DropClaims: // CRDs stay; what nothing follows need not come back
+	case UpgradeBase, DropClaims, DropTelemetry: // CRDs stay; what nothing follows need not come back
 	}
 	return nil
 }
@@ -338,7 +340,7 @@ func Commit(st Step, back bool) string { //nolint:revive // the two ways of one 
 			return "the control plane of revision " + st.From + " again, at " + version
 		}
 		return "take revision " + st.From + " out"
-	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway, RenderGateway, PutBackGateway, DropClaims:
+	case FirstPods, Surge, Restart, SetTag, RemoveTag, InstallChart, RemoveChart, RestoreRevision, RemoveRest, AddGateway, OpenGateway, ScaleGateway, RenewGateway, MoveGateway, ReturnGateway, RenderGateway, PutBackGateway, DropClaims, DropTelemetry:
 	}
 	return st.Target
 }

@@ -38,7 +38,7 @@ func moves(p plan.Plan) []string {
 			}
 			out = append(out, approval(st)+"restart "+strings.Join(names, " ")+" "+time.Duration(st.Soak).String())
 		case plan.FirstPods, plan.PinDefault, plan.UpgradeBase, plan.InstallRevision, plan.MoveTag, plan.RestoreLabels, plan.RemoveRevision,
-			plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart, plan.RestoreRevision, plan.RemoveRest, plan.Surge, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims:
+			plan.SetTag, plan.RemoveTag, plan.InstallChart, plan.RemoveChart, plan.RestoreRevision, plan.RemoveRest, plan.Surge, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.RenderGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry:
 		}
 	}
 	return out

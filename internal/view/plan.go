@@ -217,6 +217,8 @@ func Step(s plan.Step) string { //nolint:cyclop,funlen // a line for each kind
 		return "render gateway"
 	case plan.DropClaims:
 		return "drop claims"
+	case plan.DropTelemetry:
+		return "drop telemetry"
 	case plan.PutBackGateway:
 		return "put back gateway"
 	}
@@ -462,7 +464,7 @@ func minutes(pl plan.Plan) int {
 			sum += time.Duration(rounds) * 30 * time.Second
 		case plan.MoveGateway, plan.RenderGateway, plan.PutBackGateway:
 			sum += 45 * time.Second // its old pods are waited for, until they have ended
-		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag, plan.DropClaims:
+		case plan.PinDefault, plan.MoveNamespace, plan.MoveTag, plan.RestoreLabels, plan.SetTag, plan.RemoveTag, plan.DropClaims, plan.DropTelemetry:
 			sum += 5 * time.Second
 		}
 	}

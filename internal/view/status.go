@@ -23,6 +23,7 @@ type Status struct {
 	Proxies           []ProxyStatus     `json:"proxies"`
 	ProxiesUnknown    string            `json:"proxiesUnknown,omitempty"` // why no istiod could be asked
 	Frozen            []FrozenStatus    `json:"frozen,omitempty"`         // Gateways whose new listeners wait
+	Telemetries       []TelemetryStatus `json:"telemetries,omitempty"`    // that gateway logs has added
 	Run               *RunStatus        `json:"run,omitempty"`
 	RunUnknown        string            `json:"runUnknown,omitempty"` // why it is not known whether an upgrade is under way
 }
@@ -98,10 +99,6 @@ type FrozenStatus struct {
 	Next      string `json:"next"`
 }
 
-// frozenFor is how long a Gateway may be frozen before that is worth a word: as
-// long as a large upgrade takes.
-const frozenFor = 4 * time.Hour
-
 func frozen(l Look) []FrozenStatus {
 	var out []FrozenStatus
 	for _, g := range l.Snapshot.Edge.Gateways {
@@ -119,10 +116,31 @@ func frozen(l Look) []FrozenStatus {
 		if l.Run != nil && Open(*l.Run) && f.Next == "serin repair" {
 			f.Next = "the open run returns it"
 		}
-		if since, err := time.Parse(time.RFC3339, g.Since); err == nil && !l.Now.IsZero() {
-			f.Overdue = l.Now.Sub(since) > frozenFor
-		}
+		f.Overdue = g.OverdueAt(l.Now)
 		out = append(out, f)
+	}
+	return out
+}
+
+// TelemetryStatus is a Telemetry that gateway logs has added (S-34).
+type TelemetryStatus struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	By        string `json:"by"`
+	Command   string `json:"command"`
+	Since     string `json:"since"`
+	Left      bool   `json:"left,omitempty"` // its command was killed
+	Next      string `json:"next"`
+}
+
+func telemetries(s mesh.Snapshot) []TelemetryStatus {
+	var out []TelemetryStatus
+	for _, t := range s.Telemetries {
+		next := "it goes when its command ends"
+		if t.Left {
+			next = "its command was killed: serin repair"
+		}
+		out = append(out, TelemetryStatus{Namespace: t.Namespace, Name: t.Name, By: t.By, Command: t.Command, Since: t.Since, Left: t.Left, Next: next})
 	}
 	return out
 }
@@ -168,7 +186,7 @@ func NewStatus(l Look) Status {
 		ProxiesUnknown: l.ProxiesUnknown, RunUnknown: l.RunUnknown, Proxies: proxies(l),
 		Revisions: []RevisionStatus{}, Tags: tags(l.Snapshot), Namespaces: []NamespaceStatus{}, Workloads: []WorkloadStatus{},
 	}
-	s.Frozen = frozen(l)
+	s.Frozen, s.Telemetries = frozen(l), telemetries(l.Snapshot)
 	for _, c := range l.Snapshot.ControlPlanes {
 		s.Revisions = append(s.Revisions, revision(c, l, s.Tags))
 	}

@@ -15,6 +15,7 @@ func (s Status) In(name string) Status {
 	s.Namespaces = only(s.Namespaces, func(n NamespaceStatus) bool { return n.Namespace == name })
 	s.Workloads = only(s.Workloads, func(w WorkloadStatus) bool { return w.Namespace == name })
 	s.Frozen = slices.DeleteFunc(slices.Clone(s.Frozen), func(g FrozenStatus) bool { return g.Namespace != name })
+	s.Telemetries = slices.DeleteFunc(slices.Clone(s.Telemetries), func(t TelemetryStatus) bool { return t.Namespace != name })
 	s.Proxies = only(s.Proxies, func(p ProxyStatus) bool { return p.Namespace == name })
 	return s
 }
@@ -41,6 +42,11 @@ func (s Status) Line() string {
 	}
 	for _, g := range s.Frozen {
 		parts = append(parts, "gateway "+g.Namespace+"/"+g.Name+" frozen")
+	}
+	for _, t := range s.Telemetries {
+		if t.Left {
+			parts = append(parts, "telemetry "+t.Namespace+"/"+t.Name+" left")
+		}
 	}
 	if s.Run != nil {
 		words := []string{fmt.Sprintf("upgrade %s %s %d/%d %s", s.Run.ID, s.Run.Phase, s.Run.Step, s.Run.Steps, s.Run.What)}

@@ -21,6 +21,7 @@ func (s Status) Text(w io.Writer, f Format) error {
 		s.proxies(p)
 	}
 	s.frozen(p)
+	s.telemetries(p)
 	if s.ProxiesUnknown != "" {
 		p.f("\nproxies unknown: %s\n", s.ProxiesUnknown)
 	}
@@ -49,6 +50,19 @@ func (s Status) frozen(p *printer) {
 			since += " (OVERDUE)"
 		}
 		t.add(g.Namespace, g.Name, g.By, since, g.Next)
+	}
+	t.print(p)
+}
+
+// telemetries are what has access logs written for a while, or was left to.
+func (s Status) telemetries(p *printer) {
+	if len(s.Telemetries) == 0 {
+		return
+	}
+	p.f("\n")
+	t := newTable("NAMESPACE", "TELEMETRY-OF-LOGS", "BY", "SINCE", "NEXT")
+	for _, e := range s.Telemetries {
+		t.add(e.Namespace, e.Name, e.By, e.Since, e.Next)
 	}
 	t.print(p)
 }

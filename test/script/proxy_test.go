@@ -54,6 +54,7 @@ func (w world) admin(_ context.Context, _ cli.Target, _ cli.Endpoint, path strin
 
 // logs are the file of the pod's name, and an access log line of each pod.
 func (w world) logs(_ context.Context, _ cli.Target, q cli.LogQuestion) (io.ReadCloser, error) {
+	w.dies()
 	text := "2026-03-01T12:00:00Z info Envoy proxy is ready\n" + `[2026-03-01T12:00:00.000Z] "GET /productpage HTTP/1.1" 200 - via_upstream` + " " + q.Pod + "\n"
 	return io.NopCloser(strings.NewReader(text)), nil
 }

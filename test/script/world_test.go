@@ -53,6 +53,8 @@ import (
 //	stuck       the copied Deployment that does not start
 //	answer      what copies answer where the originals say 200 OK
 //	leaving     a revision on which a pod is being deleted, and for how many seconds it still is
+//	logfile     where access logs go: none, or a file; /dev/stdout without it
+//	telemetries the Telemetries of others
 //	envoy/PATH  what the admin port of each proxy answers
 type world struct{ dir string }
 
@@ -74,8 +76,8 @@ func fakeWorld() cli.World {
 			s, err := w.Observe(ctx)
 			return w.connections(s), err
 		},
-		Admin:    w.admin,
-		Logs:     w.logs,
+		Admin: w.admin,
+		Logs:  w.logs, AccessLogs: w.accessLogs,
 		Asker:    func(cli.Target) (cli.Asker, error) { return w, nil },
 		Workload: w.workload,
 		Drivers: func(context.Context, cli.Target, plan.Plan) (cli.Drivers, error) {
