@@ -65,6 +65,9 @@ func (c Config) normal(hosts []string) Config {
 			if kind != Pods && about(name, hosts) {
 				continue
 			}
+			if kind == Routes { // it is the same table: of its name that it changes is seen inside
+				name = sameName(name)
+			}
 			kept[name] = normalBody(kind, body, hosts)
 		}
 		out[kind] = kept
