@@ -254,7 +254,15 @@ func writer(t cli.Target, p plan.Plan) (*cluster.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cluster.NewWriter(cfg, t.IstioNamespace, istio.NewHelm(cfg, istio.NewCharts(p.Request.Charts)), r)
+	w, err := cluster.NewWriter(cfg, t.IstioNamespace, istio.NewHelm(cfg, istio.NewCharts(p.Request.Charts)), r)
+	if err != nil {
+		return nil, err
+	}
+	asker, err := newAsker(t)
+	if err != nil {
+		return nil, err
+	}
+	return w.Compares(evidence.Alike{Reader: r, Shadower: asker}), nil
 }
 
 func manifest(ctx context.Context, t cli.Target, r cli.Rendering) ([]byte, error) {

@@ -171,7 +171,11 @@ func Doing(k plan.Kind) []Rule { //nolint:cyclop // a line for each kind
 		return release()
 	case plan.OpenGateway:
 		return []Rule{{core, []string{"pods/status"}, []string{"patch"}}}
-	case plan.MoveGateway, plan.ReturnGateway, plan.DropClaims:
+	case plan.MoveGateway: // it is compared, and its status and Routes are watched meanwhile (S-22, S-23)
+		return append(Doing(plan.ReturnGateway),
+			Rule{core, []string{"serviceaccounts/token"}, []string{"create"}}, Rule{core, []string{"pods/portforward"}, []string{"create"}},
+			Rule{gatewayAPI, []string{"gateways", "grpcroutes", "httproutes", "tcproutes", "tlsroutes"}, look()})
+	case plan.ReturnGateway, plan.DropClaims:
 		return []Rule{
 			{admission, []string{"mutatingwebhookconfigurations"}, change()},
 			{apps, []string{"deployments"}, []string{"patch"}},

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +34,9 @@ func ReleaseOf(s *corev1.Secret) (mesh.Release, error) { return decodeRelease(s)
 
 // RehearsalKinds are what a rehearsal lists.
 func RehearsalKinds() []schema.GroupVersionResource { return append(copiedKinds(), leftKinds()...) }
+
+// RouteKinds are what attaches to a Gateway.
+func RouteKinds() []schema.GroupVersionResource { return slices.Concat(routeKinds()...) }
 
 // SetPaces lets a test wait less.
 func (w *Writer) SetPaces(p Paces) { w.paces = p }

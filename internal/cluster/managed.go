@@ -21,16 +21,28 @@ import (
 // moveManaged brings one Gateway that istiod deploys to another revision. Order
 // (S-21): frozen first, or two deployment controllers would fight over the
 // Deployment; claimed by both before its label moves, or the old istiod would take
-// the configuration of the pods that serve; let go by the old one only when the
-// last of its pods has ended. Each part finds what an earlier life has done.
-func (w *Writer) moveManaged(ctx context.Context, st plan.Step) error {
-	if err := w.shift(ctx, st, st.From, st.To); err != nil {
+// the configuration of the pods that serve; compared once both program it, before
+// any pod is replaced (S-22); let go by the old one only when the last of its pods
+// has ended. Each part finds what an earlier life has done.
+func (w *Writer) moveManaged(ctx context.Context, st plan.Step, p plan.Plan) error {
+	if err := w.proven(ctx, st, p); err != nil {
 		return fmt.Errorf("moving gateway %s to %s: %w", st.Target, st.To, err)
 	}
 	return nil
 }
 
-func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string) error {
+// proof is what has to be shown on the way: before its pods are replaced, and before
+// one of the two revisions lets go. The way back shows nothing: it is never kept from.
+type proof struct {
+	roll func(ctx context.Context, m *model) error
+	let  func(ctx context.Context) error
+}
+
+func unproven() proof {
+	return proof{func(context.Context, *model) error { return nil }, func(context.Context) error { return nil }}
+}
+
+func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string, p proof) error {
 	if err := w.markGateway(ctx, st, mesh.VersionAnnotation, st.After); err != nil {
 		return err
 	}
@@ -45,7 +57,13 @@ func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string) error
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
+	if err := p.roll(ctx, model); err != nil {
+		return err
+	}
 	if err := w.rollManaged(ctx, st, model, to); err != nil {
+		return err
+	}
+	if err := p.let(ctx); err != nil {
 		return err
 	}
 	return w.unclaim(ctx, st, from)
@@ -80,7 +98,11 @@ func (w *Writer) moveManagedBack(ctx context.Context, st plan.Step) error {
 	case err != nil:
 		return fmt.Errorf("moving gateway %s back: %w", st.Target, asking("get", gatewayCRD+" "+st.Gateway, err))
 	case g.GetLabels()[mesh.RevLabel] == *st.After[mesh.RevLabel]:
-		if err := w.shift(ctx, st, st.To, st.From); err != nil {
+		rolled, err := w.begun(ctx, st)
+		if err == nil && rolled {
+			err = w.shift(ctx, st, st.To, st.From, unproven())
+		}
+		if err != nil {
 			return fmt.Errorf("moving gateway %s back to %s: %w", st.Target, st.From, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,6 +29,7 @@ import (
 	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/cluster"
 	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
@@ -50,6 +53,27 @@ type deployed struct {
 	after  bool // it has done the write by then
 
 	istiods bool // it is an istiod that writes
+
+	found    gate.Foresight // what a comparison finds
+	wrong    error
+	compared []string              // the image and owner of the templates that were compared
+	during   func(context.Context) // a comparison
+}
+
+// Compare is the comparer's: what it finds is given.
+func (d *deployed) Compare(ctx context.Context, st plan.Step, t corev1.PodTemplateSpec, _ []string) (gate.Foresight, error) {
+	if now := d.gateway().GetLabels()[mesh.RevLabel]; now != d.tag() || len(d.claims()) != 2 || len(st.Workloads) != 1 {
+		d.broken = append(d.broken, "compared where only one revision programs it")
+	}
+	c := t.Spec.Containers[0]
+	d.compared = append(d.compared, c.Image+" "+c.Env[0].Value+" "+t.Labels[mesh.GatewayNameLabel])
+	if d.during != nil {
+		d.during(ctx)
+	}
+	if ctx.Err() != nil {
+		return gate.Foresight{}, ctx.Err()
+	}
+	return d.found, d.wrong
 }
 
 var errAway = errors.New("the API server is away")
@@ -72,7 +96,8 @@ func newDeployed(t *testing.T, label string) *deployed {
 	g.SetAnnotations(map[string]string{mesh.VersionAnnotation: "5", "example.com/owner": "web", "kubectl.kubernetes.io/last-applied-configuration": "{}"})
 	d := &deployed{t: t, world: newWorld(t, namespace("shop"), g, crd("gateways", mesh.GatewayAPIGroup, "Gateway"))}
 	d.writer = cluster.WriterOf(d.Clients, istioSystem, nil, d.reader())
-	d.writer.SetPaces(cluster.Paces{Hear: time.Millisecond, Take: 300 * time.Millisecond})
+	d.writer.SetPaces(cluster.Paces{Hear: time.Millisecond, Take: 300 * time.Millisecond, Accept: 300 * time.Millisecond})
+	d.writer.Compares(d)
 	var ok bool
 	if d.dyn, ok = d.Dynamic.(*dynamicfake.FakeDynamicClient); !ok {
 		t.Fatal("the world's dynamic client is not the fake")

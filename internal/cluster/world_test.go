@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -60,6 +61,9 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	lists := map[schema.GroupVersionResource]string{
 		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}: "GatewayList", // a server answers NotFound, which the fake cannot
 	}
+	for _, gvr := range cluster.RouteKinds() {
+		lists[gvr] = routeKind(gvr) + "List"
+	}
 	for _, gvr := range cluster.PlaneKinds() { // nothing but the list's resource matters to the fake
 		lists[gvr] = gvr.Resource + "List"
 	}
@@ -78,6 +82,11 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	}
 	w.Dynamic = dynamicOf(t, lists, custom)
 	return w
+}
+
+// routeKind is "HTTPRoute" of httproutes.
+func routeKind(gvr schema.GroupVersionResource) string {
+	return strings.ToUpper(strings.TrimSuffix(gvr.Resource, "routes")) + "Route"
 }
 
 // dynamicOf files each object under its definition: the fake by itself would

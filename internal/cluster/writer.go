@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"github.com/serin-mesh/serin/internal/drive"
+	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
@@ -56,8 +58,22 @@ type Writer struct {
 	releases  Releases
 	observer  drive.Reader // removal looks again at what a gate has seen
 	namespace string       // Istio's
+	comparer  Comparer     // nil: no managed Gateway moves forth
 	paces     Paces
 	notes     notes
+}
+
+// Comparer sets what two revisions that both claim a Gateway give its proxies side by
+// side, once both answer fully: the one that serves them, and the step's for a pod of
+// the template. What may be is accepted by its pattern.
+type Comparer interface {
+	Compare(ctx context.Context, st plan.Step, t corev1.PodTemplateSpec, accepted []string) (gate.Foresight, error)
+}
+
+// Compares has the Writer ask before it replaces a managed Gateway's pods.
+func (w *Writer) Compares(c Comparer) *Writer {
+	w.comparer = c
+	return w
 }
 
 // NewWriter returns a Writer of the mesh whose control planes live in istioNamespace.
@@ -122,7 +138,7 @@ func (w *Writer) Apply(ctx context.Context, st plan.Step, p plan.Plan, before me
 	case plan.RenewGateway:
 		return w.renewGateway(ctx, st)
 	case plan.MoveGateway:
-		return w.moveManaged(ctx, st)
+		return w.moveManaged(ctx, st, p)
 	case plan.ReturnGateway:
 		return w.returnManaged(ctx, st)
 	case plan.RenderGateway:

@@ -184,6 +184,29 @@ func TestLoop_aRefusalIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+// S-48, S-22: a deed that stops at what it sees is tried once; then the policy says
+// what becomes of it, as of a gate that is shut.
+func TestLoop_aDeedThatStopsItself(t *testing.T) {
+	for policy, want := range map[plan.OnShut]run.Phase{plan.Hold: run.Held, plan.Rollback: run.Undone} {
+		w := newWorld(t, policy)
+		tries := 0
+		w.deed = func(st plan.Step) error {
+			if st.Number != 5 || w.kept().Phase != run.Applying {
+				return nil
+			}
+			tries++
+			return fmt.Errorf("moving gateway: %w: a host would be gone", drive.ErrShut)
+		}
+		r, err := w.life(t.Context())
+		if err != nil || r.Phase != want || tries != 1 || !strings.Contains(r.Cause, "a host would be gone") {
+			t.Errorf("%s: %s after %d tries because %q, %v", policy, r.Phase, tries, r.Cause, err)
+		}
+		if policy == plan.Rollback {
+			w.asBefore()
+		}
+	}
+}
+
 func TestLoop_anInterruptEndsAfterTheDeed(t *testing.T) {
 	w := newWorld(t, plan.Hold)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,6 +18,10 @@ import (
 // ErrRefused is a deed that must not be done as the cluster is: trying again is no use.
 var ErrRefused = errors.New("refused")
 
+// ErrShut is a deed that has stopped half-way at what it saw, with nothing lost: not
+// tried again by itself. The policy says what becomes of it, as of a gate that is shut.
+var ErrShut = errors.New("stopped")
+
 // Ports are what Loop looks, does and stores with.
 type Ports struct {
 	Reader   Reader
@@ -174,7 +178,7 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	case slow:
 		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: fmt.Sprintf("not done in %s, which --patience sets: %s", given, strings.TrimSuffix(err.Error(), ": "+ctx.Err().Error())), Slow: true}
 	default:
-		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: err.Error(), Final: errors.Is(err, ErrRefused)}
+		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: err.Error(), Final: errors.Is(err, ErrRefused), Slow: errors.Is(err, ErrShut)}
 	}
 	return run.Event{Kind: kind, At: l.p.Now()}
 }

@@ -12,7 +12,9 @@ import (
 type Foresight struct {
 	Workloads int          `json:"workloads"`
 	Objects   int          `json:"objects"`
-	Expected  int          `json:"expected"` // differences that a rule explains
+	Resources int          `json:"resources,omitempty"` // of a Gateway's proxies, on either side
+	Istiods   int          `json:"istiods,omitempty"`   // that were asked, each by itself, where that is more than one of them
+	Expected  int          `json:"expected"`            // differences that a rule explains
 	Found     []Difference `json:"found,omitempty"`
 }
 
@@ -73,6 +75,22 @@ func (f Foresight) left(accepted []string) ([]string, []string) {
 		}
 	}
 	return dangers, unexplained
+}
+
+// Stops are the differences for which a move must not go on, the dangerous first: in
+// the midst of a deed nobody is asked, so what is unexplained must have been accepted.
+func (f Foresight) Stops(accepted []string) []Difference {
+	out := slices.DeleteFunc(slices.Clone(f.Found), func(d Difference) bool { return d.Pattern != "" && slices.Contains(accepted, d.Pattern) })
+	slices.SortStableFunc(out, func(a, b Difference) int {
+		switch {
+		case a.Dangerous == b.Dangerous:
+			return 0
+		case a.Dangerous:
+			return -1
+		}
+		return 1
+	})
+	return out
 }
 
 // asks says whether a person's word is all that keeps the gate from opening.

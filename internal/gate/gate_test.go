@@ -427,3 +427,20 @@ func TestS48_theOldRevisionMustBeWell(t *testing.T) {
 		t.Error(fmt.Sprint(v))
 	}
 }
+
+// S-22: in the midst of a deed nobody is asked: what nobody has accepted stops it.
+func TestS22_whatStopsADeed(t *testing.T) {
+	f := gate.Foresight{Found: []gate.Difference{{Pattern: "CDS x changed", What: "a"}, {Pattern: "RDS y removed", What: "b", Dangerous: true}, {What: "c"}}}
+	for _, tt := range []struct {
+		accepted []string
+		want     string
+	}{{nil, "b a c"}, {[]string{"CDS x changed"}, "b c"}, {[]string{"RDS y removed", "CDS x changed", ""}, "c"}} {
+		var got []string
+		for _, d := range f.Stops(tt.accepted) {
+			got = append(got, d.What)
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%v: %v, want %s", tt.accepted, got, tt.want)
+		}
+	}
+}

@@ -87,14 +87,18 @@ func (a *Asker) begin(ctx context.Context, q shadow.Question) (*shadows, error) 
 }
 
 func (s *shadows) end() {
+	s.hangUp()
+	s.new.close()
+	for _, h := range s.old {
+		h.server.close()
+	}
+}
+
+func (s *shadows) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.ways {
 		_ = c.Close() // the questions are over
-	}
-	s.new.close()
-	for _, h := range s.old {
-		h.server.close()
 	}
 }
 
@@ -125,6 +129,18 @@ func (s *shadows) notYetIts(ref mesh.Ref, older, newer shadow.Config) bool {
 }
 
 func (s *shadows) sides(ctx context.Context, ref mesh.Ref) (shadow.Config, given, error) {
+	return s.between(ctx, ref, func(now corev1.Pod) (corev1.Pod, error) {
+		pod, err := s.template(ctx, ref, now)
+		if err != nil {
+			return corev1.Pod{}, err
+		}
+		return s.new.inject(ctx, pod)
+	})
+}
+
+// between asks both revisions about a workload; then is the pod that there would be
+// in the place of one that is.
+func (s *shadows) between(ctx context.Context, ref mesh.Ref, then func(now corev1.Pod) (corev1.Pod, error)) (shadow.Config, given, error) {
 	at, id, now, err := s.serving(ctx, ref)
 	if err != nil {
 		return nil, given{}, err
@@ -133,11 +149,7 @@ func (s *shadows) sides(ctx context.Context, ref mesh.Ref) (shadow.Config, given
 	if err != nil {
 		return nil, given{}, err
 	}
-	pod, err := s.template(ctx, ref, now)
-	if err != nil {
-		return nil, given{}, err
-	}
-	injected, err := s.new.inject(ctx, pod)
+	injected, err := then(now)
 	if err != nil {
 		return nil, given{}, err
 	}
