@@ -34,12 +34,13 @@ func (w *Writer) moveManaged(ctx context.Context, st plan.Step, p plan.Plan) err
 // proof is what has to be shown on the way: before its pods are replaced, and before
 // one of the two revisions lets go. The way back shows nothing: it is never kept from.
 type proof struct {
+	kept map[string]string // annotations of the old revision's claim, for a later life
 	roll func(ctx context.Context, m *model) error
 	let  func(ctx context.Context) error
 }
 
 func unproven() proof {
-	return proof{func(context.Context, *model) error { return nil }, func(context.Context) error { return nil }}
+	return proof{roll: func(context.Context, *model) error { return nil }, let: func(context.Context) error { return nil }}
 }
 
 func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string, p proof) error {
@@ -47,7 +48,7 @@ func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string, p pro
 		return err
 	}
 	w.tell(ctx, st, "Frozen", "serin moves it from "+from+" to "+to+": its listeners stay as they are until it is returned; serin status shows it, serin repair undoes it")
-	model, err := w.claimed(ctx, st, from, to)
+	model, err := w.claimed(ctx, st, from, to, p.kept)
 	if err != nil {
 		return err
 	}
@@ -71,12 +72,13 @@ func (w *Writer) shift(ctx context.Context, st plan.Step, from, to string, p pro
 
 // claimed lets both revisions claim the Gateway's private tag, sees that both
 // took it, and returns what the one to go to makes of the Gateway.
-func (w *Writer) claimed(ctx context.Context, st plan.Step, from, to string) (*model, error) {
+func (w *Writer) claimed(ctx context.Context, st plan.Step, from, to string, kept map[string]string) (*model, error) {
 	tag := mesh.PrivateTag(st.Namespace, st.Gateway)
-	for _, rev := range []string{from, to} {
-		if err := w.claim(ctx, mesh.ClaimOf(tag, rev)); err != nil {
-			return nil, err
-		}
+	if err := w.claim(ctx, mesh.ClaimOf(tag, from), kept); err != nil {
+		return nil, err
+	}
+	if err := w.claim(ctx, mesh.ClaimOf(tag, to), nil); err != nil {
+		return nil, err
 	}
 	if _, err := w.render(ctx, st, from); err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (w *Writer) release(ctx context.Context, st plan.Step, to map[string]*strin
 func (w *Writer) takeManaged(ctx context.Context, st plan.Step) error {
 	err := w.markGateway(ctx, st, mesh.VersionAnnotation, st.Before)
 	if err == nil {
-		_, err = w.claimed(ctx, st, st.To, st.To)
+		_, err = w.claimed(ctx, st, st.To, st.To, nil)
 	}
 	if err == nil {
 		err = w.markGateway(ctx, st, mesh.RevLabel, st.Before)
@@ -223,9 +225,9 @@ func (w *Writer) gatewayObject(ctx context.Context, st plan.Step) (*unstructured
 
 // claim makes a webhook configuration of no webhooks, by whose labels a
 // revision's istiods take a tag for their own.
-func (w *Writer) claim(ctx context.Context, c mesh.Claim) error {
+func (w *Writer) claim(ctx context.Context, c mesh.Claim, kept map[string]string) error {
 	_, err := w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, &mwc{ObjectMeta: metav1.ObjectMeta{
-		Name: c.Name, Labels: map[string]string{mesh.TagLabel: c.Tag, mesh.RevLabel: c.Revision},
+		Name: c.Name, Labels: map[string]string{mesh.TagLabel: c.Tag, mesh.RevLabel: c.Revision}, Annotations: kept,
 	}}, creating())
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return asking("create", "mutatingwebhookconfigurations "+c.Name, err)

@@ -2,9 +2,13 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,9 +65,13 @@ func (w *Writer) guarded(ctx context.Context, st plan.Step) (*guard, context.Con
 	if err := mayWatch(ctx, gatewayCRD, w.Dynamic.Resource(gatewayResource()).Namespace(st.Namespace), named(st.Gateway)); err != nil {
 		return nil, nil, err
 	}
+	known, err := g.known(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	var kinds []schema.GroupVersionResource
 	for _, versions := range routeKinds() {
-		gvr, err := g.accepted(ctx, versions)
+		gvr, err := g.accepted(ctx, versions, known)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -97,14 +105,54 @@ func routeKinds() [][]schema.GroupVersionResource {
 	return out
 }
 
+// acceptedAnnotation is on the old revision's claim: what the Gateway had accepted when
+// the claim was made. A later life that finds a Route lost finds here that it was there.
+const acceptedAnnotation = "serin.dev/accepted"
+
+// known is what an earlier life of the step has noted.
+func (g *guard) known(ctx context.Context) (map[string]bool, error) {
+	name := mesh.ClaimOf(mesh.PrivateTag(g.st.Namespace, g.st.Gateway), g.st.From).Name
+	c, err := g.w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, reading())
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, asking("get", "mutatingwebhookconfigurations "+name, err)
+	}
+	out := map[string]bool{}
+	for d := range strings.SplitSeq(c.Annotations[acceptedAnnotation], ",") {
+		out[d] = true
+	}
+	return out, nil
+}
+
+// kept is what a later life must know.
+func (g *guard) kept() map[string]string {
+	var all []string
+	for at := range g.before {
+		all = append(all, at.digest())
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	return map[string]string{acceptedAnnotation: strings.Join(all, ",")}
+}
+
+// digest is short: there may be thousands of them in one annotation.
+func (a attachment) digest() string {
+	sum := sha256.Sum256([]byte(a.route + "\x00" + a.section + "\x00" + a.port))
+	return hex.EncodeToString(sum[:4])
+}
+
 // accepted notes which Routes of a kind the Gateway has accepted, and returns the
 // version that is served; none is where the kind is not there.
-func (g *guard) accepted(ctx context.Context, versions []schema.GroupVersionResource) (schema.GroupVersionResource, error) {
+func (g *guard) accepted(ctx context.Context, versions []schema.GroupVersionResource, known map[string]bool) (schema.GroupVersionResource, error) {
 	for _, gvr := range versions {
 		err := each(ctx, gvr.GroupResource().String(), metav1.ListOptions{}, g.w.Dynamic.Resource(gvr).List, func(l *unstructured.UnstructuredList) {
 			for i := range l.Items {
 				for at, ok := range g.attached(&l.Items[i]) {
-					if ok {
+					if ok || known[at.digest()] {
 						g.before[at] = true
 					}
 				}

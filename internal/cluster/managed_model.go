@@ -60,7 +60,7 @@ func (w *Writer) render(ctx context.Context, st plan.Step, rev string) (*model, 
 }
 
 func (w *Writer) makeCopy(ctx context.Context, g *unstructured.Unstructured, c mesh.Claim) error {
-	if err := w.claim(ctx, c); err != nil {
+	if err := w.claim(ctx, c, nil); err != nil {
 		return err
 	}
 	_, err := w.Kube.CoreV1().ConfigMaps(g.GetNamespace()).Create(ctx, &corev1.ConfigMap{

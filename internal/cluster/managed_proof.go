@@ -30,6 +30,7 @@ func (w *Writer) proven(ctx context.Context, st plan.Step, p plan.Plan) error {
 		return err
 	}
 	err = g.end(within, w.shift(within, st, st.From, st.To, proof{
+		kept: g.kept(),
 		roll: func(ctx context.Context, m *model) error {
 			if err := w.alike(ctx, st, p, m); err != nil {
 				return err

@@ -296,6 +296,42 @@ func TestS23_statusAndRoutesAreWatched(t *testing.T) {
 	}
 }
 
+// S-23, S-49: a life that dies once a Route is lost leaves the next to find it so: what
+// had been accepted is noted with the claim, and goes with it.
+func TestS23_aLaterLifeKnowsWhatWasAccepted(t *testing.T) {
+	d := newDeployed(t, "prod")
+	d.found = gate.Foresight{Resources: 1, Istiods: 1}
+	for _, r := range []*unstructured.Unstructured{route("cart", map[string]string{"edge": "True"}), route("never", map[string]string{"edge": "False"})} {
+		if err := d.dyn.Tracker().Create(httpRoutes(), r, "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := d.state()
+	d.during = func(context.Context) {
+		d.put(httpRoutes(), route("cart", map[string]string{"edge": "False"}))
+		d.dies = d.writes + 1
+	}
+	d.wrong = fmt.Errorf("%w: it dies", drive.ErrShut) // and its label is not given back
+	if err := d.move(plan.Plan{}); err == nil {
+		t.Fatal("nobody noticed")
+	}
+	d.dies, d.during, d.wrong = 0, nil, nil
+	err := d.move(plan.Plan{})
+	if !errors.Is(err, drive.ErrShut) || !strings.Contains(err.Error(), "HTTPRoute web/cart") || strings.Contains(err.Error(), "never") {
+		t.Errorf("the next life: %v", err)
+	}
+	if err := d.writer.Revert(t.Context(), moveOf("prod"), plan.Plan{}, mesh.Snapshot{}); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(start, d.state()); diff != "" {
+		t.Errorf("taken back it is not as before: %s", diff)
+	}
+	if err := d.move(plan.Plan{}); err != nil { // it is as it was before this move
+		t.Errorf("a new move: %v", err)
+	}
+	d.fine()
+}
+
 // Who may not watch would hear of nothing: that is said before anything is touched.
 func TestS23_whoCannotWatchMovesNothing(t *testing.T) {
 	for _, kind := range []string{"gateways", "httproutes"} {

@@ -69,6 +69,7 @@ func TestForesee(t *testing.T) {
 		{"a workload was not asked about", shadow.Proof{Configuration: shadow.Report{Unasked: []shadow.Unasked{{Workload: "default/reviews-v1", Why: "no proxy"}}}}, gate.Foresight{Workloads: 7, Found: []gate.Difference{
 			{What: "default/reviews-v1 was not compared (no proxy)"},
 		}}},
+		{"one that its own step compares asks nobody", shadow.Proof{Configuration: shadow.Report{Unasked: []shadow.Unasked{{Workload: "default/edge-istio", Why: "not yet its", Later: true}}}}, gate.Foresight{Workloads: 7, Later: 1}},
 		{"what it stands on", shadow.Proof{Ground: []shadow.Ground{
 			{Class: shadow.Dangerous, About: shadow.Certificates, Said: "another root\n  remedy: one for both"}, {Class: shadow.Unexplained, About: shadow.Space, Said: "no room"},
 		}}, gate.Foresight{Workloads: 7, Found: []gate.Difference{

@@ -15,6 +15,7 @@ type Foresight struct {
 	Resources int          `json:"resources,omitempty"` // of a Gateway's proxies, on either side
 	Istiods   int          `json:"istiods,omitempty"`   // that were asked, each by itself, where that is more than one of them
 	Expected  int          `json:"expected"`            // differences that a rule explains
+	Later     int          `json:"later,omitempty"`     // workloads that the steps which move them compare
 	Found     []Difference `json:"found,omitempty"`
 }
 
@@ -43,6 +44,9 @@ func foreseen(q Question, ev Evidence) (State, string) {
 	out := fmt.Sprintf("%s and %s put before %s", mesh.Count(f.Workloads, "workload"), mesh.Count(f.Objects, "object"), q.Revision)
 	if f.Expected > 0 {
 		out += fmt.Sprintf(", %s expected", mesh.Count(f.Expected, "difference"))
+	}
+	if f.Later > 0 {
+		out += fmt.Sprintf(", %s to be compared as they move", mesh.Count(f.Later, "Gateway"))
 	}
 	if n := len(f.Found) - len(open); n > 0 {
 		out += fmt.Sprintf(", %d accepted", n)

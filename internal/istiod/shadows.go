@@ -114,6 +114,7 @@ func (s *shadows) subject(ctx context.Context, ref mesh.Ref) shadow.Subject {
 	}
 	if s.notYetIts(ref, older, newer.config) {
 		out.Failed = "revision " + s.q.New.Revision + " gives nothing to a Gateway that is another revision's until it moves (Istio's issue 59959): it is compared when it does"
+		out.Later = true
 		return out
 	}
 	out.Old, out.New, out.Rejects = older, newer.config, newer.rejects

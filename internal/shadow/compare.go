@@ -47,6 +47,7 @@ type Example struct {
 type Unasked struct {
 	Workload string `json:"workload"`
 	Why      string `json:"why"`
+	Later    bool   `json:"later,omitempty"` // the step that moves it asks, and stops at what differs
 }
 
 // Report is what came of a comparison.
@@ -106,7 +107,7 @@ func (c *Comparison) Add(s Subject) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.Failed != "" {
-		c.unasked = append(c.unasked, Unasked{s.Workload, mesh.RedactedText(s.Failed)})
+		c.unasked = append(c.unasked, Unasked{s.Workload, mesh.RedactedText(s.Failed), s.Later})
 		return
 	}
 	c.asked++

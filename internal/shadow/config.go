@@ -35,6 +35,7 @@ type Subject struct {
 	Workload string
 	Old, New Config
 	Failed   string                     // why it could not be asked; then there is nothing to compare
+	Later    bool                       // it was not asked because the step that moves it does that
 	Rejects  map[Kind]map[string]string // what of New Envoy would not accept, by name, and why
 	Refused  string                     // why the new side would not come to be at all: a pod that a policy rejects
 }

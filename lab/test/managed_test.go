@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -259,8 +261,15 @@ func TestManagedGateway(t *testing.T) {
 	nightly(t)
 	e := newEdges(t)
 	before, start, sets := e.traces(), settle(e.snapshot()), e.rollouts()
+	statuses := e.statuses()
 	e.run(0, "apply", e.plan("1.29.1"), "--approve")
 	e.images("1.29.1")
+	for _, g := range e.names {
+		e.wasCompared(g)
+	}
+	for name, n := range statuses() {
+		t.Logf("S-23: the status of %s was written %d times", name, n)
+	}
 	if d := cmp.Diff(before, e.traces()); d != "" {
 		t.Errorf("S-20: left on the Gateways (-before +after):\n%s", d)
 	}
@@ -277,6 +286,150 @@ func TestManagedGateway(t *testing.T) {
 	if d := cmp.Diff(start, settle(e.snapshot())); d != "" {
 		t.Errorf("S-51: not as before (-before +after):\n%s", d)
 	}
+	e.lost()
+}
+
+// compared is what a Gateway's event says of the comparison before its roll.
+var compared = regexp.MustCompile(`^(\d+) resources that its proxies are given compared, as (\d+) istiods? of 1-29-1 and default have them`)
+
+// wasCompared wants the Gateway's configuration to have been compared: its clusters,
+// listeners and route tables, as each of the two new istiods gives them.
+func (e *edges) wasCompared(g mesh.Object) {
+	e.t.Helper()
+	for _, said := range e.said(g, "Compared") {
+		m := compared.FindStringSubmatch(said)
+		if m == nil {
+			e.t.Errorf("S-22: %s: %s", g.Name, said)
+			continue
+		}
+		e.t.Logf("S-22: %s: %s", g.Name, said)
+		resources, err := strconv.Atoi(m[1])
+		if err != nil || resources < 10 || m[2] != "2" {
+			e.t.Errorf("S-22: %s: a comparison of %s resources with %s istiods proves nothing", g.Name, m[1], m[2])
+		}
+		return
+	}
+	e.t.Errorf("S-22: %s: nothing was compared", g.Name)
+}
+
+// said are the messages of a Gateway's events of a reason.
+func (e *edges) said(g mesh.Object, reason string) []string {
+	e.t.Helper()
+	list, err := e.kube.CoreV1().Events(g.Namespace).List(e.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Gateway,involvedObject.name=" + g.Name + ",reason=" + reason})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var out []string
+	for _, ev := range list.Items {
+		out = append(out, ev.Message)
+	}
+	return out
+}
+
+// statuses counts the writes of the Gateways' statuses from now on.
+func (e *edges) statuses() func() map[string]int {
+	e.t.Helper()
+	ctx, cancel := context.WithCancel(e.t.Context())
+	w, err := e.api().Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	written, last := map[string]int{}, map[string]any{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ev := range w.ResultChan() {
+			g, ok := ev.Object.(*unstructured.Unstructured)
+			if !ok {
+				continue
+			}
+			was, known := last[g.GetName()]
+			if known && !cmp.Equal(was, g.Object["status"]) {
+				written[g.GetName()]++
+			}
+			if _, counts := written[g.GetName()]; !counts {
+				written[g.GetName()] = 0
+			}
+			last[g.GetName()] = g.Object["status"]
+		}
+	}()
+	return func() map[string]int {
+		cancel()
+		w.Stop()
+		<-ended
+		return written
+	}
+}
+
+// What only the istiods of one revision read, of by-label alone: the new one takes the
+// host out of its route table; or does not know its second Route, so that the two
+// count its Routes differently, each over the other's count.
+const (
+	hostRemoved = `{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: planted, namespace: default, labels: {istio.io/rev: 1-29-1}}, spec: {
+  workloadSelector: {labels: {gateway.networking.k8s.io/gateway-name: by-label}},
+  configPatches: [{applyTo: VIRTUAL_HOST, match: {context: GATEWAY, routeConfiguration: {vhost: {name: 'bookinfo.example.com:80'}}}, patch: {operation: REMOVE}}]}}`
+	timeoutChanged = `{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: planted, namespace: default, labels: {istio.io/rev: 1-29-1}}, spec: {
+  workloadSelector: {labels: {gateway.networking.k8s.io/gateway-name: by-label}},
+  configPatches: [{applyTo: CLUSTER, match: {context: GATEWAY, cluster: {service: details.default.svc.cluster.local}}, patch: {operation: MERGE, value: {connect_timeout: 7s}}}]}}`
+	routeUnread = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: planted, namespace: default, labels: {istio.io/rev: default}},
+  spec: {parentRefs: [{name: by-label}], hostnames: [only.example.com], rules: [{backendRefs: [{name: details, port: 9080}]}]}}`
+)
+
+// A difference that is planted for one Gateway stops its move before any pod of it is
+// replaced, with its own label back, and costs nothing; so does a fight over its
+// status. Taken back all is as before; accepted, or mended and resumed, it moves. S-22, S-23.
+func TestManagedGateway_stopsAtWhatDiffers(t *testing.T) {
+	nightly(t)
+	e := newEdges(t)
+	before, start, sets := e.traces(), settle(e.snapshot()), e.rollouts()
+	for _, tt := range []struct {
+		name, object string
+		says         []string
+	}{
+		{"a host would be gone", hostRemoved, []string{"dangerous: RDS virtualHosts[] removed", "a host is gone", "none of them was replaced", "--accept 'RDS virtualHosts[] removed'"}},
+		{"its status is fought over", routeUnread, []string{"while default and 1-29-1 both claim it, both revisions write its status, and fight over it"}},
+	} {
+		outer := e.t
+		t.Run(tt.name, func(t *testing.T) {
+			e.t = t
+			defer func() { e.t = outer }()
+			mend := objects(tt.object)(e.world)
+			statuses := e.statuses()
+			code, out := e.ran("apply", e.plan("1.29.1"), "--approve")
+			t.Logf("statuses written: %v", statuses())
+			for _, s := range append(tt.says, "moving gateway default/by-label to 1-29-1") {
+				if code != 4 || !strings.Contains(strings.Join(strings.Fields(out), " "), s) {
+					t.Errorf("exit code %d, and %q is not in what it said", code, s)
+				}
+			}
+			if label := e.byLabel().GetLabels()[mesh.RevLabel]; label != "prod" || e.template(t.Context()) != "default" {
+				t.Errorf("by-label has label %s, its pods are of %s", label, e.template(t.Context()))
+			}
+			if n := e.rollouts()["by-label"]; n != sets["by-label"] {
+				t.Errorf("by-label was rolled %d times", n-sets["by-label"])
+			}
+			e.run(5, "rollback")
+			mend()
+			if d := cmp.Diff(before, e.traces()); d != "" {
+				t.Errorf("left on the Gateways (-before +after):\n%s", d)
+			}
+			if d := cmp.Diff(start, settle(e.snapshot())); d != "" {
+				t.Errorf("not as before (-before +after):\n%s", d)
+			}
+			if n := e.rollouts()["by-label"]; n != sets["by-label"] {
+				t.Errorf("by-label was rolled %d times on its way back", n-sets["by-label"])
+			}
+		})
+	}
+	mend := objects(timeoutChanged)(e.world)
+	if code, out := e.ran("apply", e.plan("1.29.1"), "--approve"); code != 4 || !strings.Contains(out, "unexplained: CDS connectTimeout changed") {
+		t.Errorf("unexplained: exit code %d", code)
+	}
+	e.run(5, "rollback")
+	e.run(0, "apply", e.plan("1.29.1", "--accept", "CDS connectTimeout changed"), "--approve")
+	e.images("1.29.1")
+	e.wasCompared(mesh.Object{Namespace: "default", Name: "by-label"})
+	mend()
 	e.lost()
 }
 
