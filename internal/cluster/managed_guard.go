@@ -71,11 +71,12 @@ func (w *Writer) guarded(ctx context.Context, st plan.Step) (*guard, context.Con
 	}
 	var kinds []schema.GroupVersionResource
 	for _, versions := range routeKinds() {
+		had := len(g.before)
 		gvr, err := g.accepted(ctx, versions, known)
 		if err != nil {
 			return nil, nil, err
 		}
-		if gvr.Resource != "" {
+		if len(g.before) > had { // of others there is nothing to lose
 			kinds = append(kinds, gvr)
 		}
 	}
