@@ -12,6 +12,7 @@ import (
 
 	"github.com/serin-mesh/serin/internal/clock"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/shadow"
 )
@@ -43,10 +44,18 @@ var errPartial = errors.New("not compared")
 func (a Alike) Compare(ctx context.Context, st plan.Step, t corev1.PodTemplateSpec, accepted []string) (gate.Foresight, error) {
 	bounded, cancel := context.WithTimeout(ctx, alikeWithin)
 	defer cancel()
-	var last answer
+	var (
+		last answer
+		s    mesh.Snapshot
+	)
 	for {
 		now := answer{same: 1}
-		now.found, now.why = a.once(bounded, st, t)
+		if last.same == 0 || last.why != nil { // who was to be asked may have gone
+			s, now.why = a.Reader.Observe(bounded)
+		}
+		if now.why == nil {
+			now.found, now.why = a.once(bounded, s, st, t)
+		}
 		if bounded.Err() == nil { // else it was cut short, and says nothing
 			last = now.after(last)
 		}
@@ -85,12 +94,8 @@ func (a answer) ends(accepted []string) bool {
 	return a.same > 0 && a.why == nil && (len(a.found.Stops(accepted)) == 0 || a.same >= alikeSame)
 }
 
-func (a Alike) once(ctx context.Context, st plan.Step, t corev1.PodTemplateSpec) (gate.Foresight, error) {
+func (a Alike) once(ctx context.Context, s mesh.Snapshot, st plan.Step, t corev1.PodTemplateSpec) (gate.Foresight, error) {
 	var f gate.Foresight
-	s, err := a.Reader.Observe(ctx)
-	if err != nil {
-		return f, fmt.Errorf("observing the mesh: %w", err)
-	}
 	q, err := shadow.Ask(s, st.To, st.From, "", st.Workloads)
 	if err != nil {
 		return f, fmt.Errorf("%w: %w", errPartial, err)

@@ -21,7 +21,7 @@ func (b *builder) moveGateway(m managedMove) {
 		Kind: MoveGateway, Target: m.g.Namespace + "/" + m.g.Name, Namespace: m.g.Namespace, Gateway: m.g.Name, Workloads: refs,
 		From: m.from, To: b.to, Version: b.req.To, Before: before, Last: m.last,
 		After:    map[string]*string{mesh.RevLabel: &tag, mesh.VersionAnnotation: &tag},
-		Why:      "before its tag or label moves: frozen, claimed by both revisions, rolled with surge, then let go by the old one",
+		Why:      "before its tag or label moves: frozen, claimed by both revisions, compared, rolled with surge, then let go by the old one",
 		Needs:    []gate.Name{gate.ControlPlane},
 		Proof:    b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies}),
 		Soak:     b.req.Soak,

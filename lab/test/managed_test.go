@@ -381,6 +381,7 @@ const (
 func TestManagedGateway_stopsAtWhatDiffers(t *testing.T) {
 	nightly(t)
 	e := newEdges(t)
+	e.endsTLS(t)
 	before, start, sets := e.traces(), settle(e.snapshot()), e.rollouts()
 	for _, tt := range []struct {
 		name, object string
@@ -428,9 +429,33 @@ func TestManagedGateway_stopsAtWhatDiffers(t *testing.T) {
 	e.run(5, "rollback")
 	e.run(0, "apply", e.plan("1.29.1", "--accept", "CDS connectTimeout changed"), "--approve")
 	e.images("1.29.1")
-	e.wasCompared(mesh.Object{Namespace: "default", Name: "by-label"})
+	for _, name := range []string{"by-label", "by-tls"} {
+		e.wasCompared(mesh.Object{Namespace: "default", Name: name})
+	}
 	mend()
 	e.lost()
+}
+
+// endsTLS makes one Gateway more, of an HTTPS listener.
+func (e *edges) endsTLS(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	chain, key := selfSigned(t, "shop.example.com")
+	_, err := e.kube.CoreV1().Secrets("default").Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "by-tls"}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": chain, "tls.key": key},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.apply(ctx, "testdata/managed-tls.yaml")
+	eventually(t, "by-tls to have its listener and its pod", func() bool {
+		d, err := e.kube.AppsV1().Deployments("default").Get(ctx, "by-tls-istio", metav1.GetOptions{})
+		return err == nil && d.Status.ReadyReplicas > 0 && d.Status.ReadyReplicas == d.Status.Replicas
+	})
+	if err := bookinfo.WaitReady(ctx, e.cfg, "default"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // part is a moment of a Gateway's move, as the cluster shows it.
@@ -459,6 +484,9 @@ func TestManagedGateway_killedAtEachPart(t *testing.T) {
 			return e.exists(mesh.PrivateTag("default", "by-label of "+next))
 		}},
 		{"labelled", func(g *unstructured.Unstructured, _ *edges) bool { return label(g) == tag }},
+		{"compared", func(_ *unstructured.Unstructured, e *edges) bool {
+			return len(e.said(mesh.Object{Namespace: "default", Name: "by-label"}, "Compared")) > 0
+		}},
 		{"rolling", func(_ *unstructured.Unstructured, e *edges) bool { return e.template(e.t.Context()) == next }},
 		{"let go", func(g *unstructured.Unstructured, e *edges) bool { return label(g) == tag && !e.claims(tag, old) }},
 		{"returned", func(g *unstructured.Unstructured, e *edges) bool { return label(g) == "prod" && frozen(g, e) }},
