@@ -173,5 +173,5 @@ func managedOutlook(s mesh.Snapshot, g mesh.Gateway) string {
 			return "stands in the way: istiod rolls it the moment what it follows moves, losing requests; " + why
 		}
 	}
-	return "moves by itself before what it follows does: frozen, claimed by both revisions, rolled with surge"
+	return "moves by itself before what it follows does: frozen, claimed by both revisions, compared, rolled with surge"
 }
