@@ -27,6 +27,9 @@ func NodeOf(injected, now corev1.Pod, metadata map[string]any, version string) *
 	return nodeOf(injected, now, client{Metadata: metadata, Locality: []byte(`{"region":"r"}`)}, version)
 }
 
+// InPlaceOf is inPlaceOf.
+func InPlaceOf(now corev1.Pod, t corev1.PodTemplateSpec) corev1.Pod { return inPlaceOf(now, t) }
+
 // RootOf is rootOf.
 func RootOf(chain, roots []*x509.Certificate) string { return rootOf(chain, roots) }
 

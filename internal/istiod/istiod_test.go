@@ -91,3 +91,21 @@ func TestNodeOf_isTheProxyAfterItsMove(t *testing.T) {
 		t.Error("a pod without a proxy has a node")
 	}
 }
+
+// S-22: the shadow of a Gateway's proxy is of the pod that the new revision makes, in
+// the place of one that is: what that one was made of is not asked about.
+func TestS22_theShadowIsOfTheNewTemplate(t *testing.T) {
+	proxy := func(rev string) []corev1.Container {
+		return []corev1.Container{{Name: "istio-proxy", Args: []string{"proxy", "router"}, Env: []corev1.EnvVar{{Name: "ISTIO_META_OWNER", Value: rev}}}}
+	}
+	now := corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "edge-1", Namespace: "shop", GenerateName: "edge-", Labels: map[string]string{"old": "true"}},
+		Spec:       corev1.PodSpec{Containers: proxy("default")}, Status: corev1.PodStatus{PodIP: "10.0.0.7"},
+	}
+	next := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"new": "true"}}, Spec: corev1.PodSpec{Containers: proxy("1-29-1")}}
+	n := istiod.NodeOf(istiod.InPlaceOf(now, next), now, nil, "1.29.1")
+	meta := n.GetMetadata().AsMap()
+	if n.GetId() != "router~10.0.0.7~edge-1.shop~shop.svc.cluster.local" || meta["OWNER"] != "1-29-1" || meta["ISTIO_VERSION"] != "1.29.1" || !cmp.Equal(meta["LABELS"], map[string]any{"new": "true"}) {
+		t.Errorf("%s: %v", n.GetId(), meta)
+	}
+}
