@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/serin-mesh/serin/internal/evidence"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/room"
 	"github.com/serin-mesh/serin/internal/shadow"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -363,11 +364,8 @@ func noRoom(w *world) func() {
 	for _, n := range nodes.Items {
 		free := n.Status.Allocatable.Cpu().MilliValue()
 		for _, p := range pods.Items {
-			if p.Spec.NodeName != n.Name {
-				continue
-			}
-			for _, c := range slices.Concat(p.Spec.Containers, p.Spec.InitContainers) {
-				free -= c.Resources.Requests.Cpu().MilliValue()
+			if p.Spec.NodeName == n.Name {
+				free -= room.Asked(p.Spec).CPU
 			}
 		}
 		gone = append(gone, w.object(fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: filler-%s, namespace: kube-system, labels: {planted: filler}, annotations: {sidecar.istio.io/inject: "false"}},

@@ -125,13 +125,13 @@ func (p prometheus) knows(proxies int) string {
 	return ""
 }
 
-// asking is the plan of a request that names the Prometheus. Its own probe is slow, so
-// that what the pods count is known before what serin sends.
+// asking is the plan of a request that names the Prometheus. Its own probe sends little
+// and does not mind how long an answer takes, so that what the pods count speaks first.
 func (w *world) asking(p prometheus, more string) string {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	request, file := filepath.Join(dir, "request.yaml"), filepath.Join(dir, "plan.yaml")
-	text := fmt.Sprintf("to: 1.29.1\nsoak: 5s\npatience: 90s\ncharts: %s\nminServed: 5\nprobe: {url: 'http://%s%s', host: %s, rate: 4}\nprometheus:\n  url: %s\n%s",
+	text := fmt.Sprintf("to: 1.29.1\nsoak: 5s\npatience: 90s\ncharts: %s\nminServed: 5\nprobe: {url: 'http://%s%s', host: %s, rate: 4, slower: 1000}\nprometheus:\n  url: %s\n%s",
 		w.lab.ChartRepo(), w.address, bookinfo.Path, bookinfo.Host, p.url, more)
 	if err := os.WriteFile(request, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
