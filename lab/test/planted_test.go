@@ -89,6 +89,7 @@ func TestPlanted_regressionsAreCaughtBeforeTheFirstMove(t *testing.T) {
 	if state != gate.Open {
 		t.Fatalf("before anything is planted the gate is %s: %s", state, said)
 	}
+	w.planted()
 	expected := explained(p)
 	before, pods := settle(w.snapshot()), w.podNames()
 	for _, r := range regressions() {
