@@ -33,14 +33,14 @@ func (w *world) pods(app, version string) map[string][]string {
 	return out
 }
 
-// One new pod of a workload with several is proven beside the old ones, which are
-// there, untouched, if it is taken back; else the rest follows.
+// Rolled out, one new pod of a workload with several is proven beside the old ones, which
+// are there, untouched, if it is taken back; else the rest follows.
 func TestFirstPods_goAheadOfTheOthers(t *testing.T) {
 	w := newWorldOf(t, bookinfo.Options{Replicas: 3, Drain: 5 * time.Second}, "1.27.0", "1.29.1")
 	before, old := settle(w.snapshot()), w.pods("reviews", "v1")["default"]
 	first := "restart-first-pods default/reviews-v1  proving"
 	var during map[string][]string
-	code, said := w.watched(first, func() { during = w.pods("reviews", "v1"); w.run(4, "abort") }, "apply", w.plan("1.29.1"), "--approve")
+	code, said := w.watched(first, func() { during = w.pods("reviews", "v1"); w.run(4, "abort") }, "apply", w.plan("1.29.1", "--restarts", "rollout"), "--approve")
 	if code != 4 || !strings.Contains(said, "aborted") {
 		t.Errorf("exit code %d", code)
 	}
@@ -57,7 +57,7 @@ func TestFirstPods_goAheadOfTheOthers(t *testing.T) {
 	if d := cmp.Diff(map[string][]string{"default": old}, w.pods("reviews", "v1")); d != "" {
 		t.Errorf("the old pods were not left alone: %s", d)
 	}
-	w.run(0, "apply", w.plan("1.29.1"), "--approve")
+	w.run(0, "apply", w.plan("1.29.1", "--restarts", "rollout"), "--approve")
 	w.lost()
 	if got := w.pods("reviews", "v1"); len(got["1-29-1"]) != 3 || len(got) != 1 {
 		t.Errorf("at the end: %v", got)
