@@ -38,12 +38,17 @@ func (c *Contest) Status(at time.Time, status string) {
 		return
 	case c.last:
 		c.taken++
-		c.backs = append(slices.DeleteFunc(c.backs, func(t time.Time) bool { return at.Sub(t) > fightWithin }), at)
+		c.backs = append(lately(c.backs, at), at)
 	}
 	if c.now != "" {
 		c.writes++
 	}
 	c.last, c.now = c.now, status
+}
+
+// lately leaves those of a fight that is still on.
+func lately(backs []time.Time, at time.Time) []time.Time {
+	return slices.DeleteFunc(backs, func(t time.Time) bool { return at.Sub(t) > fightWithin })
 }
 
 // Route notes whether a Route that was accepted before is so still. One that is gone,
@@ -69,7 +74,7 @@ func (c *Contest) Steady() bool { return len(c.lost) == 0 }
 
 // Shut says why the move must not go on, or nothing.
 func (c *Contest) Shut(at time.Time) string {
-	recent := slices.DeleteFunc(slices.Clone(c.backs), func(t time.Time) bool { return at.Sub(t) > fightWithin })
+	recent := lately(slices.Clone(c.backs), at)
 	if len(recent) >= fightBacks && recent[len(recent)-1].Sub(recent[0]) >= fightLasts {
 		return fmt.Sprintf("both revisions write its status, and fight over it: in %s it was put back to what it had been %d times",
 			recent[len(recent)-1].Sub(recent[0]).Round(time.Second), len(recent))

@@ -36,9 +36,9 @@ func foreseen(q Question, ev Evidence) (State, string) {
 	where := "serin prove --revision " + q.Revision + " shows all"
 	switch {
 	case len(dangers) > 0:
-		return Shut, fmt.Sprintf("dangerous: %s; %s", first(dangers), where)
+		return Shut, fmt.Sprintf("dangerous: %s; %s", named(dangers), where)
 	case len(open) > 0 && ev.Approved[q.Step] == "":
-		return Unknown, fmt.Sprintf("unexplained: %s; %s, approving step %d says that it may be", first(open), where, q.Step)
+		return Unknown, fmt.Sprintf("unexplained: %s; %s, approving step %d says that it may be", named(open), where, q.Step)
 	}
 	f := ev.Foresight
 	out := fmt.Sprintf("%s and %s put before %s", mesh.Count(f.Workloads, "workload"), mesh.Count(f.Objects, "object"), q.Revision)
@@ -65,17 +65,16 @@ func first(words []string) string {
 	return words[0]
 }
 
-// left are the differences that nobody has accepted, in words: the dangerous and
-// the unexplained.
-func (f Foresight) left(accepted []string) ([]string, []string) {
-	var dangers, unexplained []string
+// left are the differences that nobody has accepted: the dangerous and the unexplained.
+func (f Foresight) left(accepted []string) ([]Difference, []Difference) {
+	var dangers, unexplained []Difference
 	for _, d := range f.Found {
 		switch {
 		case d.Pattern != "" && slices.Contains(accepted, d.Pattern):
 		case d.Dangerous:
-			dangers = append(dangers, d.What)
+			dangers = append(dangers, d)
 		default:
-			unexplained = append(unexplained, d.What)
+			unexplained = append(unexplained, d)
 		}
 	}
 	return dangers, unexplained
@@ -84,17 +83,17 @@ func (f Foresight) left(accepted []string) ([]string, []string) {
 // Stops are the differences for which a move must not go on, the dangerous first: in
 // the midst of a deed nobody is asked, so what is unexplained must have been accepted.
 func (f Foresight) Stops(accepted []string) []Difference {
-	out := slices.DeleteFunc(slices.Clone(f.Found), func(d Difference) bool { return d.Pattern != "" && slices.Contains(accepted, d.Pattern) })
-	slices.SortStableFunc(out, func(a, b Difference) int {
-		switch {
-		case a.Dangerous == b.Dangerous:
-			return 0
-		case a.Dangerous:
-			return -1
-		}
-		return 1
-	})
-	return out
+	dangers, unexplained := f.left(accepted)
+	return append(dangers, unexplained...)
+}
+
+// named names one of several: each is long.
+func named(ds []Difference) string {
+	words := make([]string, len(ds))
+	for i, d := range ds {
+		words[i] = d.What
+	}
+	return first(words)
 }
 
 // asks says whether a person's word is all that keeps the gate from opening.
