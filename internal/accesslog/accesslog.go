@@ -92,7 +92,7 @@ func (f Facts) Of(p mesh.Pod) Verdict {
 		return m.fallback()
 	}
 	filter, elsewhere, off := "", []string(nil), ""
-	for _, name := range sorted(set) {
+	for _, name := range slices.Sorted(maps.Keys(set)) {
 		switch s := set[name]; {
 		case s.disabled:
 			off = s.by
@@ -179,16 +179,7 @@ func (t Telemetry) Selects(p mesh.Pod) bool {
 	if gateway := p.Labels[mesh.GatewayNameLabel]; len(t.Targets) > 0 {
 		return gateway != "" && slices.Contains(t.Targets, gateway)
 	}
-	return takes(t.Selector, p.Labels)
-}
-
-func takes(selector, labels map[string]string) bool {
-	for k, v := range selector {
-		if labels[k] != v {
-			return false
-		}
-	}
-	return len(selector) > 0
+	return mesh.Selects(t.Selector, p.Labels)
 }
 
 // setting is what is said of one provider, and by which Telemetry.
@@ -254,12 +245,3 @@ func (m Mesh) named(levels []Telemetry) ([]string, map[string]string) {
 
 // ofGateways says whether the entry is for the clients' side, as gateways are.
 func (l Logging) ofGateways() bool { return l.Mode != "SERVER" }
-
-func sorted(set map[string]setting) []string {
-	names := make([]string, 0, len(set))
-	for n := range set {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}

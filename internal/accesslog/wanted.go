@@ -75,7 +75,7 @@ func (f Facts) Wanted(a Ask) (Telemetry, error) {
 		Namespace: svc.Namespace, Name: nameOf(svc), Selector: maps.Clone(svc.Selector),
 		Logging: []Logging{{Providers: []string{name}}}, Own: &mesh.Telemetry{},
 	}
-	for _, p := range sorted(also) {
+	for _, p := range slices.Sorted(maps.Keys(also)) {
 		if p != name {
 			out.Logging = append(out.Logging, Logging{Providers: []string{p}, Filter: also[p].filter})
 		}
@@ -91,7 +91,7 @@ func (a Ask) service() (mesh.Service, error) {
 		return mesh.Service{}, &Refusal{CodeScope, object, "it is a waypoint, which heeds no selector", "a Telemetry of your own with targetRefs: https://istio.io/latest/docs/reference/config/telemetry/"}
 	}
 	for _, s := range a.Services {
-		if !slices.ContainsFunc(a.Pods, func(p mesh.Pod) bool { return p.Namespace != s.Namespace || !takes(s.Selector, p.Labels) }) {
+		if !slices.ContainsFunc(a.Pods, func(p mesh.Pod) bool { return p.Namespace != s.Namespace || !mesh.Selects(s.Selector, p.Labels) }) {
 			return s, nil
 		}
 	}
@@ -170,7 +170,7 @@ func listed(set map[string]setting) string {
 	if len(set) == 0 {
 		return "none"
 	}
-	return strings.Join(sorted(set), ", ")
+	return strings.Join(slices.Sorted(maps.Keys(set)), ", ")
 }
 
 // file is a provider whose file logs show, in the meshes of all pods: Istio's own,

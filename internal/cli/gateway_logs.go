@@ -105,9 +105,12 @@ func (a *app) showLogs(ctx context.Context, g mesh.Gateway, f logFlags, again st
 
 // behind are the pods of a gateway, and of those beside it.
 func behind(s mesh.Snapshot, ref mesh.Ref) []mesh.Pod {
-	g, _ := s.Gateway(ref)
+	g, found := s.Gateway(ref)
+	if !found { // its Deployment is gone, its last pods may still be going
+		return s.PodsOf(ref)
+	}
 	var pods []mesh.Pod
-	for _, r := range append([]mesh.Ref{ref}, g.Beside...) {
+	for _, r := range g.Together() {
 		pods = append(pods, s.PodsOf(r)...)
 	}
 	return pods

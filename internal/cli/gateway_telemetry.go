@@ -38,7 +38,7 @@ type telemetered struct {
 // serving are the Services behind which the gateway is.
 func serving(s mesh.Snapshot, g mesh.Gateway) []mesh.Service {
 	var out []mesh.Service
-	for _, ref := range append([]mesh.Ref{g.Ref}, g.Beside...) {
+	for _, ref := range g.Together() {
 		o, _ := s.Gateway(ref)
 		for _, svc := range o.Services {
 			if !slices.ContainsFunc(out, func(x mesh.Service) bool { return x.Namespace == svc.Namespace && x.Name == svc.Name }) {

@@ -18,7 +18,12 @@ const (
 
 // known is what the pods of a step, and those who call them, had counted before it.
 type known struct {
-	mu      sync.Mutex
+	mu sync.Mutex
+	seen
+}
+
+// seen is what is known of one step.
+type seen struct {
 	step    int
 	at      time.Time
 	done    time.Time         // the step is proven since
@@ -51,7 +56,7 @@ func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.S
 	for _, p := range s.Pods {
 		there[p.Namespace+"/"+p.Name] = true
 	}
-	k.step, k.at, k.done, k.read, k.before, k.asked, k.who, k.there = q.Step, now, time.Time{}, time.Time{}, before, asked, before.callers, there
+	k.seen = seen{step: q.Step, at: now, before: before, asked: asked, who: before.callers, there: there}
 	k.callers = g.read(ctx, k.calling(s), asked)
 }
 
@@ -98,7 +103,7 @@ func (k *known) of(step int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.step != step {
-		k.step, k.at, k.done, k.read, k.before, k.callers, k.who = step, time.Time{}, time.Time{}, time.Time{}, newCounts(), nil, nil
+		k.seen = seen{step: step, before: newCounts()}
 	}
 }
 

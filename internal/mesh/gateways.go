@@ -147,16 +147,23 @@ func (s Snapshot) ofGatewayChart(o Owner) bool {
 // Managed says whether istiod makes the workload, of a Gateway of the Gateway API.
 func (w Workload) Managed() bool { return w.TemplateLabels[ManagedLabel] != "" }
 
-// selects says whether an Istio Gateway's selector takes the workload's pods. An
-// empty one takes every proxy, which says nothing about what is a gateway.
-func (g GatewayObject) selects(w Workload) bool {
-	for k, v := range g.Selector {
-		if w.TemplateLabels[k] != v {
+// Selects says whether a selector takes what has these labels. An empty one takes
+// nothing: a Service without one has no pods, and an Istio Gateway's, which takes every
+// proxy, says nothing about what is a gateway.
+func Selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if labels[k] != v {
 			return false
 		}
 	}
-	return len(g.Selector) > 0
+	return len(selector) > 0
 }
+
+// selects says whether an Istio Gateway's selector takes the workload's pods.
+func (g GatewayObject) selects(w Workload) bool { return Selects(g.Selector, w.TemplateLabels) }
+
+// Together are its Deployment and those beside it.
+func (g Gateway) Together() []Ref { return append([]Ref{g.Ref}, g.Beside...) }
 
 func (s Snapshot) gateway(w Workload, shape Shape) Gateway {
 	g := Gateway{Ref: w.Ref, Shape: shape, Owner: w.Owner, Replicas: w.Replicas, Ready: w.Ready}

@@ -74,25 +74,24 @@ func (k *Kubelet) istiodIn(namespace, pod string) (*istiod, *slot, error) {
 
 // Stall keeps new pods of a workload from becoming ready, until it is lifted.
 func (k *Kubelet) Stall(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if on {
-		k.stalls[namespace+"/"+workload] = true
-		return
-	}
-	delete(k.stalls, namespace+"/"+workload)
+	k.turn(k.stalls, namespace+"/"+workload, on)
 }
 
 // Insist makes the kubelet write its own view of a workload's pods back every second,
 // and not every ten, until it is lifted.
 func (k *Kubelet) Insist(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+	k.turn(k.insists, namespace+"/"+workload, on)
+}
+
+// turn sets a workload's switch.
+func (k *Kubelet) turn(switches map[string]bool, workload string, on bool) { //nolint:revive // a switch, not a mode
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if on {
-		k.insists[namespace+"/"+workload] = true
+		switches[workload] = true
 		return
 	}
-	delete(k.insists, namespace+"/"+workload)
+	delete(switches, workload)
 }
 
 // Reject makes a pod's proxy reject every further push of a type.
