@@ -184,7 +184,7 @@ func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Nam
 		parts[5] = g.metricsPart(within, q, gates, mark, done)
 		return nil
 	})
-	if slices.ContainsFunc(gates, readsMesh) {
+	if slices.ContainsFunc(gates, readsMesh) || waits(gates) && asksPods(q) {
 		group.Go(func() error {
 			snapshot, err := g.reader.Observe(within)
 			if err != nil {

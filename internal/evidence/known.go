@@ -43,7 +43,7 @@ func (k *known) look(ctx context.Context, g *Gatherer, q gate.Question, s mesh.S
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := g.now()
-	if q.MinServed == 0 || len(q.Workloads) == 0 || k.step == q.Step && now.Sub(k.at) < knownForLong {
+	if !asksPods(q) || k.step == q.Step && now.Sub(k.at) < knownForLong {
 		return
 	}
 	reporters := reportersOf(q, s)
@@ -186,6 +186,10 @@ func reportersOf(q gate.Question, s mesh.Snapshot) map[mesh.Ref]string {
 	}
 	return reporters
 }
+
+// asksPods says whether the proof of a step asks what its pods served. Then they are
+// read before it, also where it needs nothing to begin.
+func asksPods(q gate.Question) bool { return q.MinServed > 0 && len(q.Workloads) > 0 }
 
 // waits says whether a step has not begun: its proof would ask what its pods served.
 func waits(gates []gate.Name) bool { return !slices.Contains(gates, gate.Served) }

@@ -31,8 +31,15 @@ func counts(text string, good, bad int64) *counting {
 }
 
 // S-47: with nothing configured, what the moved pods and their callers have counted is
-// compared with what was counted before the step.
+// compared with what was counted before the step, also where that needed nothing.
 func TestS47_whatMovedIsComparedWithWhatWasBeforeIt(t *testing.T) {
+	for name, needs := range map[string][]gate.Name{"a control plane": {gate.ControlPlane}, "nothing": nil} {
+		t.Run("the step needs "+name, func(t *testing.T) { comparedWithBefore(t, needs) })
+	}
+}
+
+func comparedWithBefore(t *testing.T, needs []gate.Name) {
+	t.Helper()
 	w := newWorld()
 	cart, shop := mesh.Ref{Kind: mesh.KindDeployment, Namespace: "shop", Name: "cart"}, mesh.Ref{Kind: mesh.KindDeployment, Namespace: "shop", Name: "front"}
 	pod := func(of mesh.Ref, name, rev string) mesh.Pod {
@@ -62,7 +69,7 @@ func TestS47_whatMovedIsComparedWithWhatWasBeforeIt(t *testing.T) {
 		}
 		return ev
 	}
-	if ev := gather(gate.ControlPlane); ev.Pods != nil || ev.Served != nil {
+	if ev := gather(needs...); ev.Pods != nil || ev.Served != nil {
 		t.Errorf("before the step: %+v", ev)
 	}
 	g.Mark(5)
