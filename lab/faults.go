@@ -59,6 +59,10 @@ func faults() []faultKind {
 			l.kubelet.SpoilNew(ns, n, app.Flaw{Slow: d})
 			return nil
 		})},
+		{"flap-app", "NAMESPACE/WORKLOAD DURATION", 2, timed(func(l *Lab, ns, n string, d time.Duration) error {
+			l.kubelet.SpoilNew(ns, n, app.Flaw{Flap: d})
+			return nil
+		})},
 		{"mend-app", "NAMESPACE/WORKLOAD", 1, pod(func(l *Lab, ns, n string) error { l.kubelet.SpoilNew(ns, n, app.Flaw{}); return nil })},
 		{"lose-host", "NAMESPACE/WORKLOAD HOST", 2, func(_ context.Context, l *Lab, args []string) error {
 			ns, name, _ := strings.Cut(args[0], "/")

@@ -106,6 +106,7 @@ func (a *App) shut() { a.close.Do(func() { close(a.closed) }) }
 type Flaw struct {
 	Share float64       // of its answers that are 500
 	Slow  time.Duration // that each takes longer
+	Flap  time.Duration // for which all are 500, and then none for as long
 }
 
 // Spoil makes the app answer so from now on: a fault. The zero Flaw mends it.
@@ -149,7 +150,7 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	}
-	if f.Share > 0 && rand.Float64() < f.Share { //nolint:gosec // no secret
+	if f.Flap > 0 && time.Now().UnixNano()/int64(f.Flap)%2 == 1 || f.Share > 0 && rand.Float64() < f.Share { //nolint:gosec // no secret
 		http.Error(w, "this app fails: a fault of the lab", http.StatusInternalServerError)
 		return
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -288,83 +287,6 @@ func TestDetach_policiesHold(t *testing.T) {
 		t.Errorf("the new pod has other policies (-old +new): %s", cmp.Diff(during, now))
 	}
 	w.lost()
-}
-
-// A StatefulSet of three pods that stop at SIGTERM behind a Service, and beside a
-// headless one: by rollout requests are lost, retiring loses none, there and back, and
-// its template is never touched. S-39, S-42.
-func TestRetire_losesNothing(t *testing.T) {
-	w := beside(t)
-	d, err := w.kube.AppsV1().Deployments("default").Get(t.Context(), "details-v1", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	three := int32(3)
-	labels := map[string]string{"app": "details", "version": "v1", "as": "set"}
-	template := *d.Spec.Template.DeepCopy()
-	template.Labels = labels
-	s := &appsv1.StatefulSet{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "details"},
-		Spec:       appsv1.StatefulSetSpec{Replicas: &three, ServiceName: "details-peers", Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template},
-	}
-	peers := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "details-peers"},
-		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, PublishNotReadyAddresses: true, Selector: map[string]string{"as": "set"}, Ports: []corev1.ServicePort{{Name: "http", Port: 9080}}},
-	}
-	if _, err := w.kube.CoreV1().Services("default").Create(t.Context(), peers, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.kube.AppsV1().StatefulSets("default").Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.until("the StatefulSet", func() string {
-		now, err := w.kube.AppsV1().StatefulSets("default").Get(t.Context(), "details", metav1.GetOptions{})
-		if err != nil || now.Status.AvailableReplicas < 3 {
-			return "not ready"
-		}
-		return ""
-	})
-	w.run(0, "restart", "-n", "default", "details-v1", "--method", "detach", "--soak", "1s")
-	none := []byte(`{"spec":{"replicas":0}}`)
-	w.tally()
-	if _, err := w.kube.AppsV1().Deployments("default").Patch(t.Context(), "details-v1", types.StrategicMergePatchType, none, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.until("the StatefulSet alone", func() string {
-		list, err := w.kube.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=details,as!=set"})
-		if err != nil || len(list.Items) > 0 {
-			return fmt.Sprintf("%v, %d others", err, len(list.Items))
-		}
-		return ""
-	})
-	t.Logf("lost by scaling to zero: %d", w.tally())
-	set := func() *appsv1.StatefulSet {
-		now, err := w.kube.AppsV1().StatefulSets("default").Get(t.Context(), "details", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return now
-	}
-	before := set().Generation
-	for _, to := range []string{"default", "1-29-1"} {
-		w.run(0, "move", "default", "--to", to, "--labels-only")
-		out := w.run(0, "restart", "-n", "default", "sts/details", "--method", "auto", "--soak", "2s")
-		if !strings.Contains(out, "SRN1067") {
-			t.Error("it is not said that one fewer serves")
-		}
-		if now := w.pods("details", "v1"); len(now[to]) != 3 {
-			t.Errorf("got %v", now)
-		}
-		if lost := w.tally(); lost > 0 {
-			t.Errorf("to %s: retiring lost %d requests", to, lost)
-		}
-	}
-	if now := set().Generation; now != before {
-		t.Errorf("its generation was %d, is %d", before, now)
-	}
-	w.run(0, "move", "default", "--to", "default", "--labels-only")
-	w.run(0, "restart", "-n", "default", "sts/details", "--method", "rollout", "--soak", "2s")
-	t.Logf("lost by its rollout: %d", w.tally())
 }
 
 // Disruption budgets that allow nothing of one pod: the pod that is let go counts as

@@ -14,9 +14,15 @@ func beside(t *testing.T) *world {
 	t.Helper()
 	nightly(t)
 	w := newWorldOf(t, bookinfo.Options{}, "1.27.0", "1.29.1")
+	w.secondPlane()
+	return w
+}
+
+// secondPlane installs it, and lets the namespace's labels lead to it.
+func (w *world) secondPlane() {
+	w.t.Helper()
 	w.run(0, "install", "istiod", "--revision", "1-29-1", "--version", "1.29.1", "--from-revision", "default", "--charts", w.lab.ChartRepo())
 	w.run(0, "move", "default", "--to", "1-29-1", "--labels-only")
-	return w
 }
 
 // Six services of one pod that stop at SIGTERM, restarted three times by each method,

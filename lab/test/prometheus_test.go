@@ -180,3 +180,23 @@ func TestPrometheus_isAGate(t *testing.T) {
 	}
 	w.run(5, "rollback")
 }
+
+// Without anything but serin's own requests: an answer that comes and goes, from the
+// new revision's pods alone, shuts the gate, and the way back mends it. S-47.
+func TestProbes_areAGate(t *testing.T) {
+	nightly(t)
+	w := newWorld(t, "1.27.0", "1.29.1")
+	code, said := w.watched("move-namespace default  applying", func() { w.fault("flap-app", reviews, "2s") }, "apply", w.plan("1.29.1"), "--approve")
+	if code != 4 || !strings.Contains(said, "gate requests is shut") {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(said, "nothing is known from before") {
+		t.Error("what the pods served before they went was not read")
+	}
+	t.Logf("%d of the load's requests lost", w.tally())
+	w.fault("mend-app", reviews)
+	w.run(5, "rollback")
+	if lost := w.tally(); lost > 0 {
+		t.Errorf("%d requests lost on the way back", lost)
+	}
+}

@@ -57,10 +57,17 @@ func newWorldOf(tb testing.TB, app bookinfo.Options, version string, also ...str
 // bareWorld is a lab that can run these releases of Istio, with none on it yet.
 func bareWorld(tb testing.TB, versions ...string) *world {
 	tb.Helper()
+	return bareWorldIn(tb, lab.Options{Istio: versions})
+}
+
+// bareWorldIn is bareWorld in a lab of another shape.
+func bareWorldIn(tb testing.TB, o lab.Options) *world {
+	tb.Helper()
 	if testing.Short() {
 		tb.Skip("needs the lab: not in -short")
 	}
-	l, err := lab.Start(tb.Context(), lab.Options{Dir: tb.TempDir(), Istio: versions, Log: tb.Output()})
+	o.Dir, o.Log = tb.TempDir(), tb.Output()
+	l, err := lab.Start(tb.Context(), o)
 	if err != nil {
 		tb.Fatalf("starting the lab: %v", err)
 	}
@@ -75,11 +82,17 @@ func bareWorld(tb testing.TB, versions ...string) *world {
 // newWorldBy is newWorldOf with a control plane that another tool than Helm installs.
 func newWorldBy(tb testing.TB, plane func(context.Context, *lab.Lab) error, app bookinfo.Options, version string, also ...string) *world {
 	tb.Helper()
-	w := bareWorld(tb, append([]string{version}, also...)...)
+	return newWorldIn(tb, lab.Options{Istio: append([]string{version}, also...)}, plane, app)
+}
+
+// newWorldIn is newWorldBy in a lab of another shape, with the first of its releases.
+func newWorldIn(tb testing.TB, o lab.Options, plane func(context.Context, *lab.Lab) error, app bookinfo.Options) *world {
+	tb.Helper()
+	w := bareWorldIn(tb, o)
 	l, cfg, ctx := w.lab, w.cfg, tb.Context()
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	m := bookinfo.Mesh{Charts: l.ChartRepo(), Version: version, App: app}
+	m := bookinfo.Mesh{Charts: l.ChartRepo(), Version: o.Istio[0], App: app}
 	if plane != nil {
 		m.Plane = func(ctx context.Context) error { return plane(ctx, l) }
 	}

@@ -61,7 +61,7 @@ type world struct {
 	blind      bool              // plans have no requests of serin's own
 	fresh      bool              // every request is on a connection of its own
 	rates      map[load.Kind]int // other than the usual ones
-	front      string            // host:port of another gateway that the load and serin's requests go through
+	front      string            // host:port of another gateway that the load goes through; serin asks through the sample's own
 }
 
 // step is a moment that failures are laid to.
@@ -381,14 +381,13 @@ func (w *world) plan(more ...string) string {
 	return file
 }
 
-// reachable is the gateway's address if it answers here, as it does on a node and
+// reachable is the sample's gateway's address if it answers here, as it does on a node and
 // seldom elsewhere. Without it serin judges by what the proxies served.
 func (w *world) reachable() string {
 	cfg, err := w.loader.Addresses(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	cfg.Gateway = cmp.Or(w.front, cfg.Gateway)
 	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", cfg.Gateway)
 	if err != nil {
 		return ""
