@@ -189,7 +189,7 @@ func reportersOf(q gate.Question, s mesh.Snapshot) map[mesh.Ref]string {
 
 // asksPods says whether the proof of a step asks what its pods served. Then they are
 // read before it, also where it needs nothing to begin.
-func asksPods(q gate.Question) bool { return q.MinServed > 0 && len(q.Workloads) > 0 }
+func asksPods(q gate.Question) bool { return (q.Counted || q.MinServed > 0) && len(q.Workloads) > 0 }
 
 // waits says whether a step has not begun: its proof would ask what its pods served.
 func waits(gates []gate.Name) bool { return !slices.Contains(gates, gate.Served) }

@@ -60,7 +60,7 @@ func comparedWithBefore(t *testing.T, needs []gate.Name) {
 		counts(`reporter="source",destination_service_name="other",destination_service_namespace="shop"`, 9, 9000).serve(rw, r)
 	})
 	g := w.gatherer()
-	q := gate.Question{Step: 5, Revision: "new", Workloads: []mesh.Ref{cart}, MinServed: 1}
+	q := gate.Question{Step: 5, Revision: "new", Workloads: []mesh.Ref{cart}, Counted: true}
 	gather := func(gates ...gate.Name) gate.Evidence {
 		t.Helper()
 		ev, err := g.Gather(t.Context(), q, gates)

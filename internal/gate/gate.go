@@ -67,6 +67,7 @@ type Question struct {
 	Workloads  []mesh.Ref `json:"workloads,omitempty"`  // that the step moves
 	Step       int        `json:"step"`                 // its number, for the approval
 	MinServed  int        `json:"minServed,omitempty"`  // requests each moved workload must have answered
+	Counted    bool       `json:"counted,omitempty"`    // what Workloads and their callers count is compared with what they had counted before the step
 	Tag        string     `json:"tag,omitempty"`        // the only one in question
 	Istiods    int        `json:"istiods,omitempty"`    // the fewest that are enough, where it is not two and the old revision's
 	FirstPods  bool       `json:"firstPods,omitempty"`  // only the first pod of each workload moves; the others stay where they are

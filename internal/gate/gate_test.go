@@ -255,6 +255,10 @@ func TestJudge(t *testing.T) {
 			ev.Served = nil
 		}, gate.Open, "no Service selects default/cart"},
 
+		{"S47 nobody sends any, and silence is no news", gate.Served, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) { q.Counted, ev.Served = true, nil }, gate.Open, "0 requests"},
+		{"S47 nobody sends any, and a number is asked for", gate.Served, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			q.Counted, q.MinServed, ev.Served = true, 2, nil
+		}, gate.Unknown, "0 of 2"},
 		{"S47 zero-config: as before", gate.Served, counted(gate.Window{Sent: 2000, Failed: 2}, gate.Window{Sent: 600, Failed: 1}), gate.Open, "6 requests"},
 		{"S47 zero-config: two in a hundred that only the new pods have", gate.Served, counted(gate.Window{Sent: 2000}, gate.Window{Sent: 600, Failed: 12}), gate.Shut, "the moved pods: 600 sent, 12 failed"},
 		{"S47 zero-config: perhaps", gate.Served, counted(gate.Window{Sent: 2000}, gate.Window{Sent: 100, Failed: 2}), gate.Unknown, "more will tell"},

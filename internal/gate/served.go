@@ -3,9 +3,14 @@ package gate
 import "fmt"
 
 // served wants requests answered by the new pods of each moved workload: silence
-// proves nothing (S-11). Who cannot be asked anything is exempt, and named.
+// proves nothing (S-11). Who cannot be asked anything is exempt, and named. Where no
+// number of them is asked for, because nothing of serin's sends any, it wants what is
+// counted to be no worse than before (S-47).
 func served(q Question, ev Evidence) (State, string) {
-	need := max(q.MinServed, 1)
+	need := q.MinServed
+	if !q.Counted {
+		need = max(need, 1)
+	}
 	total := 0
 	var exempt []string
 	for _, ref := range q.Workloads {

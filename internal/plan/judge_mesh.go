@@ -130,9 +130,9 @@ func (b *builder) judgeShapes() {
 
 // judgeRequest looks at what was asked for.
 func (b *builder) judgeRequest() {
-	if len(b.req.Sends()) == 0 {
-		b.find(codeNoProbe, Overridable, "request", "nothing sends requests, so that nothing can say whether any fail",
-			"name an address that serin may call: --probe-url URL; or ignore this check: then requests are no gate, and served is one only with minServed")
+	if p := b.req.Prometheus; len(b.req.Sends()) == 0 && (p == nil || len(p.Asks()) == 0) {
+		b.find(codeNoProbe, Overridable, "request", "nothing sends requests, and no Prometheus is asked: only what the proxies of moved pods and of their callers count says whether any fail",
+			"name an address that serin may call: --probe-url URL; or ignore this check: then that is all that is compared")
 	}
 	if b.req.Budget != nil && len(b.req.Sends()) == 0 {
 		b.find(codeBudgetBlind, Mandatory, "request", fmt.Sprintf("its budget of %s cannot be kept: nothing sends requests, so that none is counted", mesh.Count(*b.req.Budget, "failed request")),

@@ -103,7 +103,6 @@ func operate(s mesh.Snapshot, r Request) Plan {
 	b := newBuilder(s, r)
 	b.tagMoved = map[string]int{}
 	p := Plan{APIVersion: APIVersion, Kind: "Plan", From: []string{}, FromVersions: []string{}, Request: b.req, Steps: []Step{}}
-	b.req.IgnoreChecks = append(slices.Clone(b.req.IgnoreChecks), codeNoProbe) // without a probe requests are no gate; it is said, not asked
 	b.judgeProbes()
 	b.judgePrometheus()
 	b.judgeSecrets()
@@ -197,9 +196,14 @@ func oneOf(words []string) string {
 
 // withoutProbe says that nothing will say whether requests fail (S-47).
 func (b *builder) withoutProbe() {
-	if len(b.req.Sends()) == 0 && len(b.steps) > 0 {
-		b.find(codeNoProbe, Warning, "request", "nothing sends requests: whether any fail is unknown, and no gate asks", "name an address that serin may call: --probe-url URL")
+	if len(b.req.Sends()) > 0 || len(b.steps) == 0 {
+		return
 	}
+	reason := "nothing sends requests: whether any fail is unknown, and no gate asks"
+	if slices.ContainsFunc(b.steps, func(st Step) bool { return slices.Contains(st.Proof, gate.Served) }) {
+		reason = "nothing sends requests: only what the proxies of moved pods and of their callers count is compared"
+	}
+	b.find(codeNoProbe, Warning, "request", reason, "name an address that serin may call: --probe-url URL")
 }
 
 // changes are the namespaces and workloads whose next pod another revision would

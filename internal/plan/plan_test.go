@@ -214,7 +214,7 @@ func TestBuild_questions(t *testing.T) {
 		1:  {Revision: "default", Version: "1.27.0", Namespaces: both, Workloads: gateway, Step: 1},
 		4:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Namespaces: both[:1], Step: 4},
 		7:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Namespaces: both, Workloads: gateway, Step: 7},
-		8:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Workloads: gateway, Step: 8, MinServed: 1},
+		8:  {Revision: "1-29-1", Old: "default", Version: "1.29.1", Workloads: gateway, Step: 8, MinServed: 1, Counted: true},
 		10: {Revision: "1-29-1", Old: "default", Version: "1.29.1", Namespaces: both, Workloads: gateway, Step: 10},
 	} {
 		if d := cmp.Diff(want, p.Steps[step-1].Question); d != "" {

@@ -237,14 +237,14 @@ func (b *builder) restart(w wave, needs []gate.Name, undoFirst int) {
 			target = refs[0].String()
 		}
 		proof := []gate.Name{gate.RolledOut, gate.Proxies}
-		if served && b.req.MinServed > 0 {
+		if served {
 			proof = append(proof, gate.Served)
 		}
 		proof = b.ifHooked(gate.Wave, proof)
 		return Step{
 			Kind: kind, Target: target, Namespace: w.ns, Workloads: refs, Detach: b.detaching(kind, units), From: old, To: b.to, Pace: b.req.Pace,
 			Why: why, Needs: needs, Proof: b.withRequests(proof), Soak: cmp.Or(w.soak, b.req.Soak), UndoFirst: undoFirst,
-			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, Windows: w.windows, FirstPods: kind == FirstPods || kind == Surge},
+			Question: gate.Question{Workloads: refs, MinServed: b.req.MinServed, Counted: served, Windows: w.windows, FirstPods: kind == FirstPods || kind == Surge},
 			Undo:     Undo{What: undo},
 		}
 	}
@@ -298,10 +298,10 @@ func (b *builder) withRequests(proof []gate.Name) []gate.Name {
 	if p := b.req.Prometheus; p != nil && (len(p.Asks()) > 0 || slices.Contains(proof, gate.Proxies)) {
 		proof = append(proof, gate.Metrics)
 	}
-	if len(b.req.Sends()) == 0 && b.ignored(codeNoProbe) {
-		return proof
+	if len(b.req.Sends()) > 0 {
+		proof = append(proof, gate.Requests)
 	}
-	return append(proof, gate.Requests)
+	return proof
 }
 
 func (b *builder) moveTag(tag string) {
