@@ -50,11 +50,13 @@ func (f *fake) Observe(context.Context) (mesh.Snapshot, error) {
 func (f *fake) List(context.Context) ([]run.Run, error)       { return f.runs, f.list }
 func (f *fake) Load(context.Context, string) (run.Run, error) { return f.runs[0], nil }
 func (*fake) Save(context.Context, run.Run) error             { return nil }
-func (*fake) Wish(context.Context, string) (run.Wish, error)  { return run.Wish{}, nil }
+func (*fake) Wish(context.Context, string, int64) (run.Wish, error) {
+	return run.Wish{}, nil
+}
 func (*fake) Acquire(context.Context, string) (func(), error) { return func() {}, nil }
-func (f *fake) Ask(_ context.Context, _ string, w run.Wish) error {
+func (f *fake) Ask(_ context.Context, _ string, w run.Wish) (int64, error) {
 	f.asked = append(f.asked, w)
-	return nil
+	return int64(len(f.asked)), nil
 }
 
 func (f *fake) wait(context.Context, time.Duration) error {

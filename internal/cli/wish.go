@@ -105,10 +105,11 @@ func (a *app) wish(ctx context.Context, req wishRequest) error {
 			return err
 		}
 	}
-	if err := j.Ask(ctx, r.ID, w); err != nil {
+	place, err := j.Ask(ctx, r.ID, w)
+	if err != nil {
 		return fmt.Errorf("asking run %s to %s: %w", r.ID, req.kind, err)
 	}
-	holder, err := a.taken(ctx, j, r)
+	holder, err := a.taken(ctx, j, r, place)
 	if err != nil {
 		return err
 	}
@@ -177,10 +178,10 @@ func (a *app) finished(ctx context.Context, j Journal) (*run.Run, error) {
 // Lease lives, so that a driver that died is not waited for.
 const patience = 30
 
-// taken waits until the process that drives the run has taken the wish, and
+// taken waits until the process that drives the run has taken the wish by its place, and
 // returns its name. It is empty when there is none: one that died holds the
 // Lease until that runs out, and takes no wish.
-func (a *app) taken(ctx context.Context, j Journal, r run.Run) (string, error) {
+func (a *app) taken(ctx context.Context, j Journal, r run.Run, place int64) (string, error) {
 	holder := ""
 	for range patience {
 		var err error
@@ -191,7 +192,7 @@ func (a *app) taken(ctx context.Context, j Journal, r run.Run) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("reading run %s: %w", r.ID, err)
 		}
-		if holder == "" || now.WishSeq > r.WishSeq {
+		if holder == "" || now.WishSeq >= place {
 			return holder, nil
 		}
 		if !a.waited(ctx, time.Second) {

@@ -121,7 +121,7 @@ type Journal interface {
 	drive.Journal
 	Load(ctx context.Context, id string) (run.Run, error)
 	List(ctx context.Context) ([]run.Run, error) // the newest first
-	Ask(ctx context.Context, id string, w run.Wish) error
+	Ask(ctx context.Context, id string, w run.Wish) (int64, error)
 	// Acquire takes the mesh for this process, or says who has it.
 	Acquire(ctx context.Context, holder string) (release func(), err error)
 	// Holder is the process that has the mesh now, empty if there is none.

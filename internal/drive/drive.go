@@ -67,5 +67,5 @@ type Occasion struct {
 // asked of the run from another process since it was last read.
 type Journal interface {
 	Save(ctx context.Context, r run.Run) error
-	Wish(ctx context.Context, id string) (run.Wish, error)
+	Wish(ctx context.Context, id string, taken int64) (run.Wish, error)
 }

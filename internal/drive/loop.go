@@ -387,7 +387,7 @@ func (l *loop) wish(ctx context.Context, r run.Run) (run.Wish, error) {
 	var w run.Wish
 	ask := func(look context.Context) error {
 		var err error
-		w, err = l.p.Journal.Wish(look, r.ID)
+		w, err = l.p.Journal.Wish(look, r.ID, r.WishSeq)
 		return err
 	}
 	if r.Phase == run.Applying || r.Phase == run.Undoing {

@@ -220,7 +220,7 @@ func (w *world) Save(_ context.Context, r run.Run) error {
 	return nil
 }
 
-func (w *world) Wish(context.Context, string) (run.Wish, error) {
+func (w *world) Wish(context.Context, string, int64) (run.Wish, error) {
 	if w.jammed != nil {
 		if err := w.jammed(w.now); err != nil {
 			return run.Wish{}, err

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/run"
@@ -272,36 +273,65 @@ func (j *Journal) List(ctx context.Context) ([]run.Run, error) {
 	return out, errors.Join(bad...)
 }
 
-// Ask notes what a person wants of a run, for the process that drives it.
-func (j *Journal) Ask(ctx context.Context, id string, w run.Wish) error {
-	w.Seq = j.now().UnixNano()
-	text, err := json.Marshal(w)
+// wishes is how many are kept of what was asked of a run, taken or not.
+const wishes = 50
+
+// Ask notes what a person wants of a run, for the process that drives it, after what
+// others have asked, and returns the wish's place among them.
+func (j *Journal) Ask(ctx context.Context, id string, w run.Wish) (int64, error) {
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		index, asked, err := j.asked(ctx, id)
+		if err != nil {
+			return err
+		}
+		w.Seq = j.now().UnixNano()
+		if n := len(asked); n > 0 { // another's clock may be ahead
+			w.Seq = max(w.Seq, asked[n-1].Seq+1)
+		}
+		asked = append(asked, w)
+		text, err := json.Marshal(asked[max(0, len(asked)-wishes):])
+		if err != nil {
+			return fmt.Errorf("encoding a wish: %w", err)
+		}
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+			"resourceVersion": index.ResourceVersion, "annotations": map[string]string{wishAnnotation: string(text)},
+		}})
+		if err != nil {
+			return fmt.Errorf("encoding a wish: %w", err)
+		}
+		_, err = j.kube.CoreV1().ConfigMaps(j.namespace).Patch(ctx, indexName(id), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("encoding a wish: %w", err)
+		return 0, fmt.Errorf("asking run %s to %s: %w", id, w.Kind, err)
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{wishAnnotation: string(text)}}})
-	if err != nil {
-		return fmt.Errorf("encoding a wish: %w", err)
-	}
-	if _, err := j.kube.CoreV1().ConfigMaps(j.namespace).Patch(ctx, indexName(id), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager}); err != nil {
-		return fmt.Errorf("asking run %s to %s: %w", id, w.Kind, err)
-	}
-	return nil
+	return w.Seq, nil
 }
 
-// Wish returns what was asked last, the zero Wish if nothing was.
-func (j *Journal) Wish(ctx context.Context, id string) (run.Wish, error) {
-	index, err := j.kube.CoreV1().ConfigMaps(j.namespace).Get(ctx, indexName(id), metav1.GetOptions{})
+// Wish returns what was asked first after a wish that was taken, the zero Wish if
+// nothing was.
+func (j *Journal) Wish(ctx context.Context, id string, taken int64) (run.Wish, error) {
+	_, asked, err := j.asked(ctx, id)
 	if err != nil {
 		return run.Wish{}, fmt.Errorf("reading what was asked of run %s: %w", id, err)
 	}
-	text := index.Annotations[wishAnnotation]
-	if text == "" {
-		return run.Wish{}, nil
+	if i := slices.IndexFunc(asked, func(w run.Wish) bool { return w.Seq > taken }); i >= 0 {
+		return asked[i], nil
 	}
-	var w run.Wish
-	if err := json.Unmarshal([]byte(text), &w); err != nil {
-		return run.Wish{}, fmt.Errorf("reading what was asked of run %s: %w", id, err)
+	return run.Wish{}, nil
+}
+
+// asked reads what was asked of a run, in its order.
+func (j *Journal) asked(ctx context.Context, id string) (*corev1.ConfigMap, []run.Wish, error) {
+	index, err := j.kube.CoreV1().ConfigMaps(j.namespace).Get(ctx, indexName(id), metav1.GetOptions{})
+	if err != nil {
+		return nil, nil, err
 	}
-	return w, nil
+	var list []run.Wish
+	if text := index.Annotations[wishAnnotation]; text != "" {
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			return nil, nil, err
+		}
+	}
+	return index, list, nil
 }

@@ -179,28 +179,54 @@ func TestWishes(t *testing.T) {
 	now := began()
 	j := journal.New(kube, system, func() time.Time { now = now.Add(time.Second); return now })
 	r := upgrade("r1", began())
-	if err := j.Ask(t.Context(), "r1", run.Wish{Kind: run.WishPause}); !apierrors.IsNotFound(err) {
+	if _, err := j.Ask(t.Context(), "r1", run.Wish{Kind: run.WishPause}); !apierrors.IsNotFound(err) {
 		t.Errorf("there is no run yet, got %v", err)
 	}
 	if err := j.Save(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if w, err := j.Wish(t.Context(), "r1"); err != nil || w != (run.Wish{}) {
+	if w, err := j.Wish(t.Context(), "r1", 0); err != nil || w != (run.Wish{}) {
 		t.Errorf("got %+v, %v", w, err)
 	}
 	var last int64
 	for _, kind := range []run.WishKind{run.WishPause, run.WishApprove} {
-		if err := j.Ask(t.Context(), "r1", run.Wish{Kind: kind, By: "max", Step: 3}); err != nil {
+		place, err := j.Ask(t.Context(), "r1", run.Wish{Kind: kind, By: "max", Step: 3})
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := j.Save(t.Context(), r); err != nil { // it must not lose the wish
 			t.Fatal(err)
 		}
-		w, err := j.Wish(t.Context(), "r1")
-		if err != nil || w.Kind != kind || w.By != "max" || w.Step != 3 || w.Seq <= last {
+		w, err := j.Wish(t.Context(), "r1", last)
+		if err != nil || w.Kind != kind || w.By != "max" || w.Step != 3 || w.Seq != place || w.Seq <= last {
 			t.Errorf("got %+v after %d, %v", w, last, err)
 		}
 		last = w.Seq
+	}
+}
+
+// A deed may take long: what several people ask meanwhile is taken in its order,
+// also where the second one's clock is behind the first one's.
+func TestWishes_ofSeveralAreAllTaken(t *testing.T) {
+	kube := fake.NewClientset()
+	now := began()
+	j := journal.New(kube, system, func() time.Time { now = now.Add(-time.Minute); return now })
+	if err := j.Save(t.Context(), upgrade("r1", began())); err != nil {
+		t.Fatal(err)
+	}
+	wanted := []run.WishKind{run.WishRollback, run.WishApprove, run.WishPause}
+	for _, kind := range wanted {
+		if _, err := j.Ask(t.Context(), "r1", run.Wish{Kind: kind}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var taken int64
+	for _, kind := range append(wanted, "") { // the last has been taken
+		w, err := j.Wish(t.Context(), "r1", taken)
+		if err != nil || w.Kind != kind {
+			t.Errorf("got %+v, want %q: %v", w, kind, err)
+		}
+		taken = w.Seq
 	}
 }
 

@@ -53,18 +53,18 @@ func (w world) List(ctx context.Context) ([]run.Run, error) {
 }
 
 // Ask leaves a wish for the run.
-func (w world) Ask(ctx context.Context, id string, wish run.Wish) error {
-	last, err := w.Wish(ctx, id)
+func (w world) Ask(ctx context.Context, id string, wish run.Wish) (int64, error) {
+	last, err := w.Wish(ctx, id, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	wish.Seq = last.Seq + 1
 	w.save("runs/"+id+".wish", wish)
-	return nil
+	return wish.Seq, nil
 }
 
 // Wish is the last wish.
-func (w world) Wish(_ context.Context, id string) (run.Wish, error) {
+func (w world) Wish(_ context.Context, id string, _ int64) (run.Wish, error) {
 	var wish run.Wish
 	err := yaml.Unmarshal([]byte(w.read("runs/"+id+".wish")), &wish)
 	return wish, err
