@@ -156,6 +156,8 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	given := deedTime(st, r.Plan.Request, r.Before)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), given)
 	defer cancel()
+	ctx, release := l.whileHeld(ctx)
+	defer release()
 	var err error
 	kind := run.Applied
 	if effect == run.Apply {
@@ -173,6 +175,8 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	slow := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	switch {
 	case err == nil:
+	case errors.Is(context.Cause(ctx), errTaken):
+		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: errTaken.Error(), Final: true}
 	case errors.Is(context.Cause(ctx), errSpent):
 		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: errSpent.Error(), Slow: true}
 	case slow:

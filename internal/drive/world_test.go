@@ -37,6 +37,7 @@ type world struct {
 	deeds   []string
 	marks   []int
 	show    func(run.Run) // each new state
+	taken   chan struct{} // closed when another process has the mesh
 	since   []string      // what the gatherer was told of when steps began
 	cold    func() string // what is missing to compare a step with
 	saves   int
@@ -219,6 +220,9 @@ func (w *world) Save(_ context.Context, r run.Run) error {
 	w.point()
 	return nil
 }
+
+// Lost is never closed unless a test sets it.
+func (w *world) Lost() <-chan struct{} { return w.taken }
 
 func (w *world) Wish(context.Context, string, int64) (run.Wish, error) {
 	if w.jammed != nil {

@@ -53,7 +53,8 @@ type Journal struct {
 	now       func() time.Time
 	size      int
 	backoff   wait.Backoff
-	me        string // the Lease's holder once Acquire has taken it: every save asks whether it still is
+	me        string        // the Lease's holder once Acquire has taken it: every save asks whether it still is
+	lost      chan struct{} // closed when another has it
 }
 
 // New returns the journal in a namespace.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -272,6 +273,29 @@ func TestS46_oneProcessAtATime(t *testing.T) {
 	})
 }
 
+// The clock of another machine is a minute ahead: a Lease that is renewed is not taken
+// for one that ran out; one that nobody renews is.
+func TestS46_aClockThatIsAheadTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kube := fake.NewClientset()
+		one := clocked(kube)
+		ahead := journal.New(kube, system, func() time.Time { return clock.Now().Add(time.Minute) })
+		release, err := one.Acquire(t.Context(), "erin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ahead.Acquire(t.Context(), "max"); !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), "clock") {
+			t.Errorf("got %v", err)
+		}
+		release()
+		release, err = ahead.Acquire(t.Context(), "max")
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+	})
+}
+
 // A laptop that slept while another process went on with its run must not write
 // over what that one has stored, nor do another deed.
 func TestS46_whoLostTheMeshStoresNothing(t *testing.T) {
@@ -281,8 +305,9 @@ func TestS46_whoLostTheMeshStoresNothing(t *testing.T) {
 		ctx, asleep := context.WithCancel(t.Context())
 		defer asleep()
 		var suspended atomic.Bool
-		kube.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return suspended.Load(), nil, errors.New("asleep")
+		kube.PrependReactor("update", "leases", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			l, ok := a.(clienttesting.UpdateAction).GetObject().(*coordinationv1.Lease)
+			return ok && suspended.Load() && strings.HasPrefix(*l.Spec.HolderIdentity, "erin@"), nil, errors.New("asleep")
 		})
 		release, err := one.Acquire(ctx, "erin")
 		if err != nil {
@@ -301,12 +326,23 @@ func TestS46_whoLostTheMeshStoresNothing(t *testing.T) {
 		}
 		suspended.Store(true)
 		sleep(t, 2*time.Minute)
-		suspended.Store(false)
 		releaseTwo, err := two.Acquire(ctx, "max")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer releaseTwo()
+		select {
+		case <-one.Lost():
+			t.Error("it is told before it could know")
+		default:
+		}
+		suspended.Store(false)
+		sleep(t, 15*time.Second)
+		select {
+		case <-one.Lost(): // a deed that is under way ends
+		default:
+			t.Error("it is not told that another has the mesh")
+		}
 		if err := two.Save(ctx, r); err != nil {
 			t.Error(err)
 		}
