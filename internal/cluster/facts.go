@@ -154,6 +154,11 @@ func (f *facts) others(withProxy, known map[mesh.Ref]bool, of []mesh.Ref) []mesh
 		if !ok {
 			w = &mesh.Workload{Ref: of[i], Settled: true, TemplateLabels: p.Labels, Owner: mesh.Owner{Kind: mesh.OwnerNone}}
 			w.Services = selecting(f.services[w.Namespace], p.Labels)
+			if w.Kind == mesh.KindOther {
+				owner := f.topOwner(p)
+				group, _, _ := strings.Cut(owner.APIVersion, "/")
+				w.MadeBy = owner.Kind + " of " + group
+			}
 			found[of[i]] = w
 		}
 		w.Replicas++

@@ -108,7 +108,7 @@ func TestObserve(t *testing.T) {
 			},
 			{Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: "shop", Name: "idle"}, Strategy: "RollingUpdate", MaxUnavailable: 1, Settled: true, TemplateLabels: labels("idle"), Owner: none},
 			{Ref: mesh.Ref{Kind: mesh.KindJob, Namespace: "shop", Name: "batch"}, Replicas: 1, Ready: 1, Settled: true, TemplateLabels: labels("batch-x"), Owner: none},
-			{Ref: mesh.Ref{Kind: mesh.KindOther, Namespace: "shop", Name: "canary"}, Replicas: 1, Ready: 1, Settled: true, TemplateLabels: labels("canary-1-a"), Owner: none},
+			{Ref: mesh.Ref{Kind: mesh.KindOther, Namespace: "shop", Name: "canary"}, Replicas: 1, Ready: 1, Settled: true, TemplateLabels: labels("canary-1-a"), MadeBy: "Rollout of argoproj.io", Owner: none},
 			{Ref: mesh.Ref{Kind: mesh.KindPod, Namespace: "shop", Name: "bare"}, Replicas: 1, Ready: 1, Settled: true, TemplateLabels: labels("bare"), Owner: none},
 		},
 		Pods: []mesh.Pod{

@@ -181,16 +181,20 @@ func imageVersion(image string) string {
 	return strings.TrimPrefix(tag, "v")
 }
 
-// workload says what a pod belongs to, through its ReplicaSet where it has one.
-func (f *facts) workload(p podFact) mesh.Ref {
-	ref := mesh.Ref{Namespace: p.Namespace, Name: p.owner.Name}
-	owner := p.owner
-	if owner.Kind == "ReplicaSet" {
-		if above, ok := f.replicaSets[p.Namespace+"/"+owner.Name]; ok {
-			owner = above
+// topOwner is what owns a pod, or its ReplicaSet where it has one.
+func (f *facts) topOwner(p podFact) metav1.OwnerReference {
+	if p.owner.Kind == "ReplicaSet" {
+		if above, ok := f.replicaSets[p.Namespace+"/"+p.owner.Name]; ok {
+			return above
 		}
-		ref.Name = owner.Name
 	}
+	return p.owner
+}
+
+// workload says what a pod belongs to.
+func (f *facts) workload(p podFact) mesh.Ref {
+	owner := f.topOwner(p)
+	ref := mesh.Ref{Namespace: p.Namespace, Name: owner.Name}
 	switch {
 	case owner.Kind == "":
 		ref.Kind, ref.Name = mesh.KindPod, p.Name

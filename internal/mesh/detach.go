@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 )
@@ -66,7 +65,7 @@ func (s Snapshot) Detachable(w Workload) string {
 func plainDeployment(w Workload) string {
 	switch {
 	case w.Kind != KindDeployment:
-		return "it is a " + string(cmp.Or(w.Kind, KindOther)) + ": only a Deployment makes another pod beside one that was let go"
+		return "it is a " + w.What() + ": only a Deployment makes another pod beside one that was let go"
 	case w.Template.MadeBy != "":
 		return "it was made by " + w.Template.MadeBy + ", which may act on what becomes of its pods"
 	case w.Strategy != "RollingUpdate":

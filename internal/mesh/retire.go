@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"cmp"
 	"slices"
 )
 
@@ -24,7 +23,7 @@ func (s Snapshot) Retirable(w Workload) string {
 func inOrder(w Workload) string {
 	switch {
 	case w.Kind != KindStatefulSet && w.Kind != KindDaemonSet:
-		return "it is a " + string(cmp.Or(w.Kind, KindOther)) + ": only pods of a StatefulSet or a DaemonSet are made again where they were"
+		return "it is a " + w.What() + ": only pods of a StatefulSet or a DaemonSet are made again where they were"
 	case w.Template.MadeBy != "":
 		return "it was made by " + w.Template.MadeBy + ", which may act on what becomes of its pods"
 	case w.Strategy != "RollingUpdate":

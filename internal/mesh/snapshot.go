@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -192,8 +193,12 @@ type Workload struct {
 	Gated               bool              `json:"gated,omitempty"`               // its pods have the readiness gate serin.dev/proven (S-29)
 	Template            Template          `json:"template,omitzero"`             // what else of its template matters to a restart
 	Exposed             []Exposure        `json:"exposed,omitempty"`             // Services through which more than the mesh may reach its pods
+	MadeBy              string            `json:"madeBy,omitempty"`              // of a KindOther: the owner's kind and API group, as in "Rollout of argoproj.io"
 	Owner               Owner             `json:"owner"`
 }
+
+// What is the workload's kind in words.
+func (w Workload) What() string { return cmp.Or(w.MadeBy, string(w.Kind), string(KindOther)) }
 
 // Gateway says whether the workload is an injected gateway, not an application with a sidecar.
 func (w Workload) Gateway() bool {

@@ -69,7 +69,7 @@ func (b *builder) judgeStaying(u unit) {
 
 // notRestartable says why a rolling restart does not reach the workload.
 func notRestartable(w mesh.Workload) string {
-	reason := fmt.Sprintf("a %s is not restarted by serin", w.Kind)
+	reason := fmt.Sprintf("a %s is not restarted by serin", w.What())
 	switch {
 	case w.Strategy == "OnDelete":
 		reason = "its strategy is OnDelete: a rollout replaces no pod"
