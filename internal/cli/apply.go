@@ -122,7 +122,7 @@ func (a *app) applyPlan(ctx context.Context, pl plan.Plan, req applyRequest) err
 		}
 		r.Approved[n] = a.world.Who()
 	}
-	return a.drive(ctx, j, r, driving{again: "serin apply " + req.file, wait: req.wait, hooks: pl.Request.Hooks})
+	return a.drive(ctx, j, r, driving{again: "serin apply " + quoted(req.file), wait: req.wait, hooks: pl.Request.Hooks})
 }
 
 // approvals are the steps that --approve names.

@@ -54,7 +54,7 @@ command that was killed, serin status shows what is left, and serin repair or th
 				return err
 			}
 			f.q.Follow = f.q.Follow || f.telemetry
-			return a.showLogs(c.Context(), g, f, typed(c, args))
+			return a.showLogs(c.Context(), g, f, recorded(c, args))
 		},
 	}
 	fs := c.Flags()

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/serin-mesh/serin/internal/gate"
@@ -86,13 +85,6 @@ type operation struct {
 	namespace []string // to make first, where they are not there
 	shown     func(plan.Plan, mesh.Snapshot) error
 	asked     func() error // in place of the question whether to carry it out
-}
-
-// typed is the command line as it was typed, for going on after an interruption.
-func typed(c *cobra.Command, args []string) string {
-	words := append([]string{c.CommandPath()}, args...)
-	c.Flags().Visit(func(f *pflag.Flag) { words = append(words, "--"+f.Name+"="+f.Value.String()) })
-	return strings.Join(words, " ")
 }
 
 // operate plans a single operation, shows it, asks, and drives it as any run: with
