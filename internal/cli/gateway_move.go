@@ -63,9 +63,8 @@ kept when it was rendered again, else from the history that its Deployment keeps
 
 func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 	var (
-		f      operationFlags
-		o      = plan.Operation{Verb: v.verb}
-		charts string
+		f operationFlags
+		o = plan.Operation{Verb: v.verb}
 	)
 	c := &cobra.Command{
 		Use: v.use + " NAME", Args: one("a gateway"), Short: v.short, Long: v.long,
@@ -76,17 +75,15 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 			case v.needsPods && o.Pods == "":
 				return fmt.Errorf("how many pods are to be in the Service is missing\n  remedy: %s %s --to 1", c.CommandPath(), args[0])
 			}
-			o := o
-			g, err := a.namedGateway(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			o.Name, o.Namespace = g.Ref.Name, g.Ref.Namespace
 			r, err := f.request(o)
 			if err != nil {
 				return err
 			}
-			r.Charts = charts
+			g, err := a.namedGateway(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			r.Operation.Name, r.Operation.Namespace = g.Ref.Name, g.Ref.Namespace
 			return a.operate(c.Context(), operation{request: r, flags: f, again: typed(c, args)})
 		},
 	}
@@ -101,7 +98,7 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 		fs.StringVar(&o.To, "name", "", v.name)
 	}
 	if v.charts {
-		fs.StringVar(&charts, "charts", "", "Helm repository, oci:// registry or directory of Istio's charts; Istio's public one when not given")
+		addCharts(c, &f.charts)
 	}
 	if v.pods != "" {
 		fs.StringVar(&o.Pods, "to", "", v.pods)

@@ -18,7 +18,7 @@ import (
 // installFlags are what the three installs take, in Helm's words.
 type installFlags struct {
 	operationFlags
-	version, charts, dry string
+	version, dry         string
 	files, sets, strings []string
 	create               bool
 }
@@ -33,7 +33,7 @@ func (f *installFlags) add(c *cobra.Command) {
 	f.operationFlags.add(c)
 	fs := c.Flags()
 	fs.StringVar(&f.version, "version", "", "Istio version to install, as in 1.29.1")
-	fs.StringVar(&f.charts, "charts", "", "Helm repository, oci:// registry or directory of Istio's charts; Istio's public one when not given")
+	addCharts(c, &f.charts)
 	fs.StringSliceVarP(&f.files, "values", "f", nil, "Files of Helm values, or for istiod IstioOperator files; the last wins")
 	fs.StringArrayVar(&f.sets, "set", nil, "Values, as in a.b=c; they win over files. With an IstioOperator its paths, as istioctl has them: values.a.b=c")
 	fs.StringArrayVar(&f.strings, "set-string", nil, "Values that are strings whatever they look like")
@@ -148,7 +148,7 @@ func (a *app) installing(c *cobra.Command, args []string, f installFlags, o plan
 	} else if r.Values, err = f.values(c); err != nil {
 		return err
 	}
-	r.To, r.Charts = strings.TrimPrefix(f.version, "v"), f.charts
+	r.To = strings.TrimPrefix(f.version, "v")
 	op.request = r
 	if f.create {
 		op.namespace = namespaces

@@ -24,7 +24,7 @@ import (
 // operationFlags are what every single operation takes.
 type operationFlags struct {
 	yes, dryRun     bool
-	out             string
+	out, charts     string
 	ignore          []string
 	probe           plan.Probe
 	restarts        string
@@ -61,7 +61,7 @@ func (f *operationFlags) addTraffic(c *cobra.Command) {
 // request is the operation with what the flags say.
 func (f *operationFlags) request(o plan.Operation) (plan.Request, error) {
 	r := plan.Request{
-		APIVersion: plan.APIVersion, Kind: requestKind, Operation: &o, IgnoreChecks: f.ignore,
+		APIVersion: plan.APIVersion, Kind: requestKind, Operation: &o, IgnoreChecks: f.ignore, Charts: f.charts,
 		Soak: plan.Duration(f.soak), Patience: plan.Duration(f.patience), Pace: f.pace, MinServed: f.minServed, Restarts: plan.Method(f.restarts),
 	}
 	if named(f.probe) {
@@ -73,6 +73,9 @@ func (f *operationFlags) request(o plan.Operation) (plan.Request, error) {
 		return r, errors.New("--probe-host, --probe-rate and --probe-fresh need --probe-url")
 	case r.Pace < 0, r.MinServed < 0, r.Soak < 0, r.Patience < 0, r.Probe != nil && r.Probe.Rate < 0:
 		return r, errors.New("--pace, --min-served, --soak, --patience and --probe-rate cannot be negative")
+	}
+	if err := secretless(r); err != nil {
+		return r, err
 	}
 	return r, method("method", r.Restarts)
 }

@@ -57,6 +57,11 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of overridable findings to turn into warnings")
 }
 
+// addCharts adds --charts.
+func addCharts(c *cobra.Command, charts *string) {
+	c.Flags().StringVar(charts, "charts", "", "Helm repository, oci:// registry or directory of Istio's charts; Istio's public one when not given")
+}
+
 // request is the file's request with what was said by flags over it.
 func (f *requestFlags) request(c *cobra.Command) (plan.Request, error) {
 	r := plan.Request{APIVersion: plan.APIVersion, Kind: requestKind}
