@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,12 +34,7 @@ func (a *app) apply() *cobra.Command {
 Ctrl-C stops after the current deed. Nothing is lost then, nor when the process dies or the network goes:
 the same command goes on, from any machine. Where a step needs approval, apply ends with exit code 4, and
 serin approve goes on from there; with --wait it stays and waits for an approval given elsewhere.`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("which plan to apply is missing\n  remedy: serin plan --to VERSION -o plan.yaml, then %s plan.yaml", c.CommandPath())
-			}
-			return nil
-		},
+		Args: onePlan,
 		RunE: func(c *cobra.Command, args []string) error {
 			req.file = args[0]
 			pl, err := readPlan(c, req.file)
@@ -48,10 +44,28 @@ serin approve goes on from there; with --wait it stays and waits for an approval
 			return a.applyPlan(c.Context(), pl, req)
 		},
 	}
-	c.Flags().StringSliceVar(&req.approve, "approve", nil, "Approve these steps in advance, by number; all that need it when no number is given")
+	c.Flags().StringSliceVar(&req.approve, "approve", nil, "Approve steps in advance: by number, as in --approve=13; all that need it with --approve alone")
 	c.Flags().Lookup("approve").NoOptDefVal = everyStep
 	c.Flags().BoolVar(&req.wait, "wait", false, "Stay and wait for approvals that are given elsewhere")
 	return c
+}
+
+// onePlan wants the plan's file. The number of --approve is part of its word: after a
+// space it is an argument.
+func onePlan(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("which plan to apply is missing\n  remedy: serin plan --to VERSION -o plan.yaml, then %s plan.yaml", c.CommandPath())
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	remedy := c.CommandPath() + " --help"
+	for _, word := range args {
+		if _, err := strconv.Atoi(word); err == nil && c.Flags().Changed("approve") {
+			remedy = "--approve=" + word
+		}
+	}
+	return fmt.Errorf("%s takes one plan, got %s\n  remedy: %s", c.CommandPath(), strings.Join(args, " and "), remedy)
 }
 
 // readPlan reads a plan and makes sure that it says what serin plan wrote.
