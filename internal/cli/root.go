@@ -69,6 +69,9 @@ func (a *app) root(program string) *cobra.Command {
 		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(), a.diff(), a.prove(), a.rehearse(),
 		a.rbac(), a.version(), exitCodes(),
 	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	refuseUnknown(root)
 	return root
 }
 
