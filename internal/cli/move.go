@@ -40,6 +40,7 @@ budgets and at the pace of --pace. serin rollback takes it back: labels first, t
 	f.add(c)
 	f.addDryRun(c)
 	f.addTraffic(c)
+	f.addRestarts(c)
 	return c
 }
 
@@ -89,5 +90,6 @@ refused, and with --method auto rolled out.`,
 	f.add(c)
 	f.addDryRun(c)
 	f.addTraffic(c)
+	f.addRestarts(c)
 	return c
 }

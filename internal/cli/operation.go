@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/serin-mesh/serin/internal/gate"
@@ -53,9 +54,25 @@ func (f *operationFlags) addTraffic(c *cobra.Command) {
 	fs.IntVar(&f.probe.Rate, "probe-rate", 0, "Requests a second (20 when not given)")
 	fs.BoolVar(&f.probe.Fresh, "probe-fresh", false, "A new connection for each request")
 	fs.DurationVar(&f.soak, "soak", 0, "How long the gates must stay open (30s when not given)")
+}
+
+// addRestarts adds what operations take that restart workloads.
+func (f *operationFlags) addRestarts(c *cobra.Command) {
+	fs := c.Flags()
 	fs.IntVar(&f.pace, "pace", 0, "Workloads that restart at once (5 when not given)")
 	fs.StringVar(&f.restarts, "method", "", methodHelp)
 	fs.IntVar(&f.minServed, "min-served", 0, "Requests that each moved workload must have answered")
+	alias(fs, "restarts", "method")
+}
+
+// alias has a flag go by the name that it has at other commands, too.
+func alias(fs *pflag.FlagSet, other, name string) {
+	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, said string) pflag.NormalizedName {
+		if said == other {
+			said = name
+		}
+		return pflag.NormalizedName(said)
+	})
 }
 
 // request is the operation with what the flags say.

@@ -53,6 +53,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.StringArrayVar(&f.accept, "accept", nil, "Pattern of a difference in configuration that may be, as serin diff shows it; of dangerous ones too")
 	fs.BoolVar(&f.noProve, "no-prove", false, "Do not ask the new revision, before anything moves, what it would inject, refuse and send")
 	fs.StringVar(&f.restarts, "restarts", "", methodHelp)
+	alias(fs, "method", "restarts")
 	fs.StringVar(&f.owners, "owners", "", "git: all that is declared stands in Git, also where no mark says so, and is waited for")
 	fs.StringSliceVar(&f.ignore, "ignore-check", nil, "Codes of overridable findings to turn into warnings")
 }
@@ -131,7 +132,7 @@ func counted(r plan.Request) error {
 	return nil
 }
 
-const methodHelp = "How workloads get new pods: rollout, detach (an old pod serves until another has its place), or auto: detach wherever that is safe (auto when not given)"
+const methodHelp = "How workloads get new pods: rollout; detach (an old pod serves until another has its place); auto, the default: detach where that is safe, one by one out of their endpoints for StatefulSets and DaemonSets, else rollout"
 
 // method refuses a method that is none.
 func method(flag string, m plan.Method) error {
