@@ -36,6 +36,9 @@ func (a *app) status() *cobra.Command {
 			if req.every <= 0 {
 				return errors.New("--poll-interval must be more than nothing")
 			}
+			if req.watch && (req.out.format == view.JSON || req.out.format == view.YAML) {
+				return fmt.Errorf("-o %s is one document, and --watch goes on: it writes text or wide\n  remedy: %s -o %s, again and again", out, c.CommandPath(), out)
+			}
 			if !req.watch {
 				return a.showStatus(c.Context(), req.out)
 			}
