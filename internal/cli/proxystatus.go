@@ -90,7 +90,7 @@ func (a *app) showProxyStatus(ctx context.Context, req proxyStatusRequest) error
 }
 
 // revisionOf is the revision of that name, or the one that the tag points to:
-// istioctl's --revision knows no tags (R§5).
+// istioctl's --revision knows no tags (R§2.2).
 func revisionOf(name string, s mesh.Snapshot) (string, error) {
 	if name == "" {
 		return "", nil

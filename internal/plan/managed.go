@@ -41,7 +41,7 @@ func (b *builder) returnGateways(afterRemoval bool) { //nolint:revive // the two
 		}
 		if byDefault && !slices.ContainsFunc(b.steps, func(st Step) bool { return st.Kind == RemoveRevision && st.From == mesh.DefaultRevision }) {
 			b.refuseManaged(mesh.Object{Namespace: m.g.Namespace, Name: m.g.Name, Revision: m.g.Revision},
-				"it follows the default, which the istiod of revision default claims as long as it lives, and that one would stay (S-24)")
+				"it follows the default, which the istiod of revision default claims as long as it lives, and that one would stay")
 			continue
 		}
 		b.returnGateway(m)

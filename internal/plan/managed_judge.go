@@ -62,10 +62,10 @@ func (b *builder) judgeClasses(m managedMove) {
 	object := "gateway " + m.g.Namespace + "/" + m.g.Name
 	switch {
 	case given && known && encoded(asked) != encoded(old.Values[gatewayClasses]):
-		b.find(codeClasses, Overridable, object, "the value "+gatewayClasses+" of "+b.to+" is not that of "+m.from+", and istiods read the oldest until that one is removed: then it would be rendered again, and rolled, at once (S-26)",
+		b.find(codeClasses, Overridable, object, "the value "+gatewayClasses+" of "+b.to+" is not that of "+m.from+", and istiods read the oldest until that one is removed: then it would be rendered again, and rolled, at once",
 			"upgrade with the values as they are, and change "+gatewayClasses+" afterwards; or keep the old revision for now: --keep")
 	case given && !known && asked != nil:
-		b.find(codeClasses, Overridable, object, "the file has a value "+gatewayClasses+", and whether "+m.from+" has the same cannot be told: if not, it would be rendered again, and rolled, at once when that one is removed (S-26)",
+		b.find(codeClasses, Overridable, object, "the file has a value "+gatewayClasses+", and whether "+m.from+" has the same cannot be told: if not, it would be rendered again, and rolled, at once when that one is removed",
 			"compare it with ConfigMap values of "+b.s.IstioNamespace+"; or keep the old revision for now: --keep")
 	}
 }
@@ -117,7 +117,7 @@ func (b *builder) managed(o mesh.Object, rev string) (managedMove, string) {
 		}
 	}
 	if b.byDefaultToItsEnd(m) && b.req.Keep {
-		return m, "it follows the default, which the istiod of revision default claims as long as it lives, and the request keeps that one (S-24)"
+		return m, "it follows the default, which the istiod of revision default claims as long as it lives, and the request keeps that one"
 	}
 	return m, ""
 }
@@ -129,9 +129,9 @@ func unmoved(s mesh.Snapshot, g mesh.GatewayObject) (mesh.Ref, string) {
 	case g.Name == "":
 		return mesh.Ref{}, "nothing is known of it but its name"
 	case g.Frozen != "":
-		return mesh.Ref{}, "it is frozen (" + mesh.VersionAnnotation + ": " + g.Frozen + "), by another run or by hand (S-27): serin repair mends what a run has left"
+		return mesh.Ref{}, "it is frozen (" + mesh.VersionAnnotation + ": " + g.Frozen + "), by another run or by hand: serin repair mends what a run has left"
 	case g.Controller == mesh.ControllerWaypoint:
-		return mesh.Ref{}, "it is a waypoint, of an ambient mesh: its clients are ztunnels, in tunnels that end with its pods, no gate of serin's sees whether requests in them are lost, and ambient is not moved by serin (S-19)"
+		return mesh.Ref{}, "it is a waypoint, of an ambient mesh: its clients are ztunnels, in tunnels that end with its pods, no gate of serin's sees whether requests in them are lost, and ambient is not moved by serin"
 	case g.Controller != mesh.ControllerGateway:
 		return mesh.Ref{}, "its class " + g.Class + " is of the controller " + g.Controller + ", whose gateways serin has not learnt to move"
 	case g.Parameters != "":

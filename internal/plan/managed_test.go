@@ -91,7 +91,7 @@ func TestS24_whatTheDefaultOwnsWaitsForItsEnd(t *testing.T) {
 	req.Keep = true
 	kept := plan.Build(three().Snapshot(), req)
 	if !slices.ContainsFunc(kept.Findings, func(f plan.Finding) bool {
-		return f.Code == "SRN1041" && f.Object == "gateway default/by-default" && strings.Contains(f.Reason, "S-24")
+		return f.Code == "SRN1041" && f.Object == "gateway default/by-default" && strings.Contains(f.Reason, "as long as it lives, and the request keeps that one")
 	}) || len(kept.Steps) > 0 {
 		t.Errorf("the old revision stays, and by-default is moved: %+v", kept.Findings)
 	}

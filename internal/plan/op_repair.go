@@ -150,7 +150,7 @@ func (b *builder) wouldProgram(g mesh.GatewayObject, own *string) (string, strin
 	case 1:
 		return by[0], ""
 	}
-	return "", label + ", which " + oneOf(by) + " all take for their own: they would fight over it (S-24)"
+	return "", label + ", which " + oneOf(by) + " all take for their own: they would fight over it"
 }
 
 // dropClaims plans the end of claims that no Gateway follows, and of the copies

@@ -190,7 +190,7 @@ func (b *builder) moveOne(tag, from string) {
 // next pods, and which managed Gateways roll at once (S-5).
 func (b *builder) along(tag string) {
 	if tag == mesh.DefaultTag && b.s.IstioNamespace != "istio-system" {
-		b.find(codeOtherSpace, Warning, "tag "+tag, "the mesh is outside istio-system: elections do not see this tag, so that it claims no locks (R§4)", "")
+		b.find(codeOtherSpace, Warning, "tag "+tag, "the mesh is outside istio-system: elections do not see this tag, so that it claims no locks", "")
 	}
 	end := b.after()
 	moved := b.changesOf(end)
