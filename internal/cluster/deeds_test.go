@@ -11,9 +11,11 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -482,4 +484,163 @@ func TestMoveTagBackLeavesNoServiceThatWasNotThere(t *testing.T) {
 	if d := before.Differences(observed(t, w)); len(d) > 0 {
 		t.Error(strings.Join(d, "\n"))
 	}
+}
+
+// revising has the new revision made by an upgrade's install, or brought back from
+// what was kept of it, and gives the step that is taken back.
+func revising(t *testing.T, kind plan.Kind) (*helmFake, plan.Step, mesh.Snapshot) {
+	t.Helper()
+	if kind == plan.InstallRevision {
+		w, h, writer := shop(t)
+		p, before := planned(t, w)
+		apply(t, writer, p, before, p.Steps[:3])
+		return h, p.Steps[2], before
+	}
+	w, h, writer := beside(t)
+	was := observed(t, w)
+	plane, _ := was.ControlPlane("1-29-1")
+	release, _ := was.Release(plane.Owner)
+	carry(t, w, writer, plan.Request{Operation: &plan.Operation{Verb: plan.Uninstall, Revision: "1-29-1"}})
+	p, before := carry(t, w, writer, plan.Request{Operation: &plan.Operation{
+		Verb: plan.Install, Chart: "istiod", Revision: "1-29-1", FromRun: "r", Kept: &plan.Kept{Plane: plane, Release: &release},
+	}})
+	return h, p.Steps[0], before
+}
+
+// S-54, S-48: the way back does not take a revision from under what has come to it
+// meanwhile, by whoever's hand: neither an upgrade's, nor an operation's.
+func TestS54_aRevisionThatIsReliedOnIsNotTakenBack(t *testing.T) {
+	labelled := func(name string) func(*testing.T, *world) {
+		return func(t *testing.T, w *world) {
+			t.Helper()
+			put(t, w, "namespaces", namespace(name, mesh.RevLabel, "1-29-1"))
+		}
+	}
+	for name, tt := range map[string]struct {
+		meanwhile func(*testing.T, *world)
+		before    func(*mesh.Snapshot)
+		want      string // of the refusal; none: it is taken away
+	}{
+		"nothing": {meanwhile: func(*testing.T, *world) {}},
+		"a pod of an OnDelete StatefulSet that was deleted by hand": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			alter(t, w, corev1.SchemeGroupVersion.WithResource("pods"), types.NamespacedName{Namespace: "shop", Name: "db-0"}, func(p *corev1.Pod) { p.Annotations[mesh.RevLabel] = "1-29-1" })
+		}, want: "pod shop/db-0: its proxy is connected to it"},
+		"a namespace labelled meanwhile": {meanwhile: labelled("till"), want: "namespace till: its labels lead to it"},
+		"a label that named it before": {meanwhile: labelled("early"), before: func(s *mesh.Snapshot) {
+			s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: "early", Labels: map[string]string{mesh.RevLabel: "1-29-1"}})
+		}},
+		"a pod of a namespace whose label named it before": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			labelled("early")(t, w)
+			p := pod("soon", "1-29-1", "1.29.1", nil)
+			p.Namespace = "early"
+			put(t, w, "pods", p)
+		}, before: func(s *mesh.Snapshot) {
+			s.Namespaces = append(s.Namespaces, mesh.Namespace{Name: "early", Labels: map[string]string{mesh.RevLabel: "1-29-1"}})
+		}, want: "pod early/soon"},
+		"a tag set on it": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			put(t, w, "mutatingwebhookconfigurations", tagged("prod", "1-29-1"))
+		}, want: "tag prod: its injector"},
+		"a tag of its own release": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			put(t, w, "mutatingwebhookconfigurations", tagged("prod", "1-29-1"))
+			alter(t, w, corev1.SchemeGroupVersion.WithResource("secrets"), types.NamespacedName{Namespace: istioSystem, Name: "sh.helm.release.v1.istiod-1-29-1.v1"}, func(s *corev1.Secret) {
+				s.Data = helmSecret(t, mesh.Release{
+					Namespace: istioSystem, Name: "istiod-1-29-1", Chart: "istiod", Version: "1.29.1", Status: "deployed",
+					Values: map[string]any{"revision": "1-29-1", "revisionTags": []any{"prod"}},
+				}, 1).Data
+			})
+		}},
+		"a pod that leaves is waited for": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			now := metav1.Now()
+			alter(t, w, corev1.SchemeGroupVersion.WithResource("pods"), types.NamespacedName{Namespace: "shop", Name: "db-0"}, func(p *corev1.Pod) { p.Annotations[mesh.RevLabel], p.DeletionTimestamp = "1-29-1", &now })
+			w.kube.PrependWatchReactor("pods", func(a clienttesting.Action) (bool, watch.Interface, error) {
+				c, err := w.kube.Tracker().Watch(a.GetResource(), a.GetNamespace())
+				if err == nil && a.GetNamespace() == "shop" {
+					err = ignoreMissing(w.kube.Tracker().Delete(a.GetResource(), "shop", "db-0"))
+				}
+				return true, c, err
+			})
+		}},
+	} {
+		for _, kind := range []plan.Kind{plan.InstallRevision, plan.RestoreRevision} {
+			t.Run(name+", "+string(kind), func(t *testing.T) {
+				h, st, before := revising(t, kind)
+				w, writer := h.w, newWriter(h.w, h)
+				tt.meanwhile(t, w)
+				if tt.before != nil {
+					tt.before(&before)
+				}
+				w.kube.ClearActions()
+				h.calls = nil
+				err := writer.Revert(t.Context(), st, plan.Plan{}, before)
+				if tt.want == "" {
+					if err != nil || !h.did("uninstall istiod-1-29-1") {
+						t.Errorf("got %v, Helm did %v", err, h.calls)
+					}
+					return
+				}
+				if !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "serin rollback goes on") {
+					t.Errorf("got %v, want %q", err, tt.want)
+				}
+				if len(writes(w)) > 0 || len(h.calls) > 0 {
+					t.Errorf("it wrote %v, Helm did %v", writes(w), h.calls)
+				}
+			})
+		}
+	}
+}
+
+// What is made before the revision by the run itself, and goes after it, does not keep
+// it: a base release whose validator calls it.
+func TestS54_aRevisionGoesBeforeTheBaseThatNamesIt(t *testing.T) {
+	w, h, writer := shop(t)
+	before := mesh.Snapshot{IstioNamespace: istioSystem}
+	base := mesh.Release{Namespace: istioSystem, Name: "istio-base", Chart: "base", Version: "1.27.0", Values: map[string]any{"defaultRevision": "1-29-1"}}
+	p := plan.Plan{Steps: []plan.Step{
+		{Number: 1, Kind: plan.InstallChart, Version: "1.27.0", Release: &base},
+		{Number: 2, Kind: plan.InstallRevision, To: "1-29-1", Version: "1.29.1"},
+	}}
+	whole, at := planned(t, w)
+	apply(t, writer, whole, at, whole.Steps[:3])
+	h.put(base)
+	if err := writer.Revert(t.Context(), p.Steps[1], p, before); err != nil || !h.did("uninstall istiod-1-29-1") {
+		t.Errorf("got %v, Helm did %v", err, h.calls)
+	}
+}
+
+// tagged is the injector of a tag, as istioctl makes it: with the marks of the revision's own.
+func tagged(tag, rev string) *admissionv1.MutatingWebhookConfiguration {
+	in := injector(rev, "root")
+	in.Name, in.Labels[mesh.TagLabel] = mesh.TagInjector(tag, rev, istioSystem).Name, tag
+	return in
+}
+
+// put makes an object behind everybody's back.
+func put(t *testing.T, w *world, resource string, o runtime.Object) {
+	t.Helper()
+	acc, err := meta.Accessor(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gvr := corev1.SchemeGroupVersion.WithResource(resource)
+	if resource == "mutatingwebhookconfigurations" {
+		gvr = admissionv1.SchemeGroupVersion.WithResource(resource)
+	}
+	if err := w.kube.Tracker().Create(gvr, o, acc.GetNamespace()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.meta.Tracker().Create(gvr, metadataOf(t, o), acc.GetNamespace()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ignoreMissing(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -132,15 +132,17 @@ func (w *Writer) carried(ctx context.Context, old mesh.ControlPlane) (map[string
 	return values, "", nil
 }
 
-// uninstall takes an installed revision away again.
-func (w *Writer) uninstall(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+// uninstall takes an installed revision away again, once nothing relies on it.
+func (w *Writer) uninstall(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
 	if _, there := before.ControlPlane(st.To); there {
 		return nil // it was there when the run began: it is not ours to remove
 	}
-	var err error
-	if st.Owner == mesh.OwnerIstioctl {
+	err := w.unrelied(ctx, st, p, before)
+	switch {
+	case err != nil:
+	case st.Owner == mesh.OwnerIstioctl:
 		err = w.takeDownListed(ctx, st.To)
-	} else {
+	default:
 		err = w.takeDown(ctx, st.To, w.namespace, mesh.IstiodName(st.To))
 	}
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	clienttesting "k8s.io/client-go/testing"
@@ -142,17 +144,21 @@ func TestRestartRefuses(t *testing.T) {
 // update changes an object of the namespace shop behind the clients' back.
 func update[T runtime.Object](t *testing.T, w *world, resource, name string, change func(T)) {
 	t.Helper()
-	gvr := appsv1.SchemeGroupVersion.WithResource(resource)
-	o, err := w.kube.Tracker().Get(gvr, "shop", name)
+	alter(t, w, appsv1.SchemeGroupVersion.WithResource(resource), types.NamespacedName{Namespace: "shop", Name: name}, change)
+}
+
+func alter[T runtime.Object](t *testing.T, w *world, gvr schema.GroupVersionResource, is types.NamespacedName, change func(T)) {
+	t.Helper()
+	o, err := w.kube.Tracker().Get(gvr, is.Namespace, is.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	typed, ok := o.DeepCopyObject().(T)
 	if !ok {
-		t.Fatalf("%s is a %T", name, o)
+		t.Fatalf("%s is a %T", is, o)
 	}
 	change(typed)
-	if err := w.kube.Tracker().Update(gvr, typed, "shop"); err != nil {
+	if err := w.kube.Tracker().Update(gvr, typed, is.Namespace); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -26,15 +26,18 @@ func (w *Writer) restoreRevision(ctx context.Context, st plan.Step) error {
 	return nil
 }
 
-// unrestoreRevision takes it away again, and keeps it as it was kept before.
-func (w *Writer) unrestoreRevision(ctx context.Context, st plan.Step, before mesh.Snapshot) error {
+// unrestoreRevision takes it away again once nothing relies on it, and keeps it as it
+// was kept before.
+func (w *Writer) unrestoreRevision(ctx context.Context, st plan.Step, p plan.Plan, before mesh.Snapshot) error {
 	if _, there := before.ControlPlane(st.To); there {
 		return nil
 	}
-	var err error
-	if st.Plane.Owner.Kind == mesh.OwnerIstioctl {
+	err := w.unrelied(ctx, st, p, before)
+	switch {
+	case err != nil:
+	case st.Plane.Owner.Kind == mesh.OwnerIstioctl:
 		err = w.removeListed(ctx, st.To)
-	} else {
+	default:
 		err = w.removeRelease(ctx, plan.Step{From: st.To}, *st.Plane)
 	}
 	if err != nil {

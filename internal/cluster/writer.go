@@ -168,7 +168,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 	case plan.UpgradeBase:
 		return w.leaveBase(ctx, st, before)
 	case plan.InstallRevision:
-		return w.uninstall(ctx, st, before)
+		return w.uninstall(ctx, st, p, before)
 	case plan.MoveNamespace:
 		return w.labelBack(ctx, st.Namespace, st.Before)
 	case plan.RestoreLabels:
@@ -188,7 +188,7 @@ func (w *Writer) Revert(ctx context.Context, st plan.Step, p plan.Plan, before m
 	case plan.RemoveChart:
 		return w.restoreChart(ctx, st)
 	case plan.RestoreRevision:
-		return w.unrestoreRevision(ctx, st, before)
+		return w.unrestoreRevision(ctx, st, p, before)
 	case plan.Surge:
 		return w.unsurge(ctx, st)
 	case plan.RemoveRest:

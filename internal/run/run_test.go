@@ -236,6 +236,29 @@ func TestUndoing_holdsPausesAndGoesOn(t *testing.T) {
 	}
 }
 
+// S-54: taking back that is refused is held at once, and a rollback asked for again goes
+// on where it was: with the same step, and no step that is back already.
+func TestUndoing_refusedGoesOnWithARollback(t *testing.T) {
+	r, _ := upTo(t, start(t, plan.Hold), 5, run.Proving)
+	r, _ = run.Next(r, wish(run.WishRollback))
+	r, _ = run.Next(r, run.Event{Kind: run.Reverted, At: noon})
+	left := slices.Clone(r.Undo)
+	r, do := run.Next(r, run.Event{Kind: run.Failed, Why: "still needed: pod shop/db-0", Final: true})
+	if r.Phase != run.Held || do != run.Stop || !strings.Contains(r.Cause, "pod shop/db-0") {
+		t.Fatalf("%s %s because %q", r.Phase, do, r.Cause)
+	}
+	r, do = run.Next(r, wish(run.WishRollback))
+	if d := cmp.Diff(left, r.Undo); d != "" || do != run.Revert || r.At != left[0] {
+		t.Fatalf("%s at %d: %s", do, r.At, d)
+	}
+	for n := 0; do == run.Revert && n < 20; n++ {
+		r, do = run.Next(r, run.Event{Kind: run.Reverted, At: noon})
+	}
+	if r.Phase != run.Undone || do != run.Stop {
+		t.Errorf("%s %s", r.Phase, do)
+	}
+}
+
 // A refused rollback must not forget where a resume leads.
 func TestNext_whatCannotBeTakenBackHolds(t *testing.T) {
 	r := start(t, plan.Hold)
