@@ -47,7 +47,7 @@ func faults() []fault {
 		},
 		{
 			name:  "the canary's rollout stalls, and goes on",
-			args:  []string{"--patience", "8s"},
+			args:  []string{"--patience", "8s", "--restarts", "rollout"},
 			at:    "move-namespace default  done",
 			cause: func(w *world) { w.fault("stall", reviews) },
 			code:  4, says: "reviews-v1",

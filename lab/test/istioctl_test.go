@@ -157,7 +157,7 @@ func TestIstioctl_isAStart(t *testing.T) {
 		t.Fatalf("the control plane is %+v", c)
 	}
 	theirs := w.installedBy("default")
-	file := w.plan("1.29.1", "--operator", written(t, overlaid("1-29-1")))
+	file := w.plan("1.29.1", "--operator", written(t, overlaid("1-29-1")), "--restarts", "rollout") // it drains, and is not about restarts
 	w.run(0, "apply", file, "--approve")
 	if lost := w.tally(); lost > 0 {
 		t.Errorf("%d requests lost", lost)
