@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -20,6 +21,7 @@ import (
 const (
 	keptObjects = "objects"
 	keptType    = corev1.SecretType("serin.dev/kept-objects")
+	restoring   = "serin.dev/restoring" // these objects are being made again: the Deployment that lives may be one of them
 )
 
 func keptName(rev string) string { return "serin-kept-plane-" + rev }
@@ -130,16 +132,9 @@ func bare(o *unstructured.Unstructured) *unstructured.Unstructured {
 
 // restoreListed applies what was kept, the injector named off switched off.
 func (w *Writer) restoreListed(ctx context.Context, rev, off string) error {
-	secrets := w.Kube.CoreV1().Secrets(w.namespace)
-	s, err := secrets.Get(ctx, keptName(rev), reading())
-	if apierrors.IsNotFound(err) {
-		if _, err := w.Kube.AppsV1().Deployments(w.namespace).Get(ctx, mesh.IstiodName(rev), reading()); err != nil {
-			return refused("its objects were not kept; install it again with istioctl")
-		}
-		return nil // it is back, or never went
-	}
-	if err != nil {
-		return asking("get", "secrets "+keptName(rev), err)
+	s, err := w.toRestore(ctx, rev)
+	if err != nil || s == nil {
+		return err
 	}
 	objects, err := unzipped(s.Data[keptObjects])
 	if err != nil {
@@ -150,6 +145,13 @@ func (w *Writer) restoreListed(ctx context.Context, rev, off string) error {
 			deafen(o)
 		}
 	}
+	secrets := w.Kube.CoreV1().Secrets(w.namespace)
+	if s.Annotations[restoring] == "" { // Order: said before the first is made, whose UID is another
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, restoring, "true")
+		if _, err := secrets.Update(ctx, s, updating()); err != nil {
+			return asking("update", "secrets "+s.Name, err)
+		}
+	}
 	if err := w.applyAll(ctx, objects); err != nil {
 		return err
 	}
@@ -157,6 +159,33 @@ func (w *Writer) restoreListed(ctx context.Context, rev, off string) error {
 		return asking("delete", "secrets "+s.Name, err)
 	}
 	return nil
+}
+
+// toRestore is what was kept of a control plane; none where one of the name lives that
+// was not removed: it is back, it never went, or it is another than was kept.
+func (w *Writer) toRestore(ctx context.Context, rev string) (*corev1.Secret, error) {
+	s, err := w.Kube.CoreV1().Secrets(w.namespace).Get(ctx, keptName(rev), reading())
+	missing := apierrors.IsNotFound(err)
+	if err != nil && !missing {
+		return nil, asking("get", "secrets "+keptName(rev), err)
+	}
+	live, err := w.Kube.AppsV1().Deployments(w.namespace).Get(ctx, mesh.IstiodName(rev), reading())
+	switch {
+	case err != nil && !apierrors.IsNotFound(err):
+		return nil, asking("get", "deployments.apps "+mesh.IstiodName(rev), err)
+	case err != nil && missing:
+		return nil, refused("its objects were not kept; install it again with istioctl")
+	case err == nil && (missing || another(s, live.UID)):
+		return nil, nil //nolint:nilnil // nothing is to be restored
+	}
+	return s, nil
+}
+
+// another says whether a live control plane is not the one that was kept. A record may
+// outlive its own upgrade, and one of an earlier serin may say nothing.
+func another(kept *corev1.Secret, live types.UID) bool {
+	of := kept.Annotations[keptOf]
+	return of != "" && of != string(live) && kept.Annotations[restoring] == ""
 }
 
 // deafen lets each entry of an injector match nothing (R§2.3).

@@ -1,13 +1,20 @@
 package cluster_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/serin-mesh/serin/internal/mesh"
@@ -128,5 +135,69 @@ func TestOperator_whatIsRemovedIsKept(t *testing.T) {
 	}
 	if !slices.ContainsFunc(w.meta.Actions(), func(a clienttesting.Action) bool { return a.GetVerb() == "delete" }) {
 		t.Error("nothing was deleted")
+	}
+}
+
+// S-48: what istioctl made is made again only where it was removed, in part or whole;
+// the objects that were kept may be of an earlier revision of the name.
+func TestOperator_whatLivesIsNotMadeAgain(t *testing.T) {
+	old := mesh.ControlPlane{Revision: "old", Name: "istiod-old", Namespace: istioSystem, Owner: mesh.Owner{Kind: mesh.OwnerIstioctl}}
+	before := mesh.Snapshot{IstioNamespace: istioSystem, ControlPlanes: []mesh.ControlPlane{old}}
+	st := plan.Step{Kind: plan.RemoveRevision, From: "old"}
+	for name, tc := range map[string]struct {
+		live  types.UID // none: it is gone
+		marks map[string]string
+		made  bool
+	}{
+		"it is gone":                           {marks: map[string]string{"serin.dev/kept-of": "first"}, made: true},
+		"a removal was cut off":                {live: "first", marks: map[string]string{"serin.dev/kept-of": "first"}, made: true},
+		"another has its name":                 {live: "second", marks: map[string]string{"serin.dev/kept-of": "first"}},
+		"it was being made again":              {live: "second", marks: map[string]string{"serin.dev/kept-of": "first", "serin.dev/restoring": "true"}, made: true},
+		"an earlier serin did not say of whom": {live: "second", made: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if tc.live != "" {
+				d := istiod("old", "1.28.0", 1)
+				d.UID = tc.live
+				for _, o := range []runtime.Object{d, injector("old", "root")} {
+					if err := w.kube.Tracker().Add(o); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var data bytes.Buffer
+			z := gzip.NewWriter(&data)
+			if _, err := z.Write([]byte(`[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"istio-old","namespace":"istio-system"}}]`)); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			kept := &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: istioSystem, Name: "serin-kept-plane-old", Annotations: tc.marks}, Data: map[string][]byte{"objects": data.Bytes()},
+			}
+			if err := w.kube.Tracker().Add(kept); err != nil {
+				t.Fatal(err)
+			}
+			made, said := 0, false
+			fake, ok := w.Dynamic.(*dynamicfake.FakeDynamicClient)
+			if !ok {
+				t.Fatal("no fake")
+			}
+			fake.PrependReactor("patch", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+				s, err := w.kube.Tracker().Get(corev1.SchemeGroupVersion.WithResource("secrets"), istioSystem, "serin-kept-plane-old")
+				if err != nil {
+					return true, nil, err
+				}
+				o, ok := s.(*corev1.Secret)
+				made, said = made+1, ok && o.Annotations["serin.dev/restoring"] != ""
+				return true, nil, errors.New("the API server went away")
+			})
+			err := newWriter(w, newHelm(t, w)).Revert(t.Context(), st, plan.Plan{}, before)
+			if (made > 0) != tc.made || said != tc.made || tc.made && !strings.Contains(err.Error(), "went away") {
+				t.Errorf("made %d, said before %v, %v", made, said, err)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -19,6 +20,7 @@ import (
 type Shelf struct {
 	releases *storage.Storage
 	kept     set
+	Torn     bool // some of what a live release holds is gone
 }
 
 // HelmInMemory returns Helm over a cluster that accepts everything.
@@ -37,6 +39,7 @@ func HelmInMemory(charts *Charts) (*Helm, *Shelf) {
 			return c, nil
 		},
 		fails: func(context.Context, string) (bool, error) { return false, nil },
+		whole: func(*action.Configuration, string) (bool, error) { return !s.Torn, nil },
 		shelf: s.kept,
 	}
 	return h, s
@@ -73,6 +76,15 @@ func (s *Shelf) Manifest(name string) string {
 		return rel.Manifest
 	}
 	return ""
+}
+
+// First is when a release was first deployed.
+func (s *Shelf) First(name string) time.Time {
+	l, err := s.releases.Last(name)
+	if rel, ok := l.(*release.Release); err == nil && ok {
+		return rel.Info.FirstDeployed
+	}
+	return time.Time{}
 }
 
 // History lists a release's records as "1 superseded", oldest first.

@@ -38,6 +38,8 @@ type Helm struct {
 	configure func(namespace string) (*action.Configuration, error)
 	// fails says whether a live validator's policy is Fail; see keepLive
 	fails func(ctx context.Context, validator string) (bool, error)
+	// whole says whether all that a manifest holds is there
+	whole func(c *action.Configuration, manifest string) (bool, error)
 	shelf shelf
 }
 
@@ -53,6 +55,7 @@ func NewHelm(cfg *rest.Config, charts *Charts) *Helm {
 		charts:    charts,
 		configure: func(namespace string) (*action.Configuration, error) { return configured(own, namespace) },
 		fails:     func(ctx context.Context, validator string) (bool, error) { return liveFails(ctx, own, validator) },
+		whole:     allThere,
 		shelf:     secrets{cfg: own},
 	}
 }

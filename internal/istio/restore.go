@@ -3,6 +3,7 @@ package istio
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,6 +11,8 @@ import (
 	"helm.sh/helm/v4/pkg/kube"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage/driver"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/kyaml/kio"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
@@ -42,37 +45,95 @@ func (h *Helm) Keep(ctx context.Context, namespace, name string) error {
 // Restore installs a release as Keep found it, from the record alone: the charts'
 // source need not have it any more. The injector named off, if any, is applied
 // switched off. What was kept goes at the end; without it, a release that is
-// deployed is one that is restored already.
+// deployed is one that is restored already. So is one that is live and not the one
+// that was kept: that record outlived its own upgrade, and nothing was removed since.
 func (h *Helm) Restore(ctx context.Context, namespace, name, off string) error {
+	if err := h.restore(ctx, namespace, name, off); err != nil {
+		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+func (h *Helm) restore(ctx context.Context, namespace, name, off string) error {
 	c, err := h.configure(namespace)
 	if err != nil {
-		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+		return err
 	}
 	kept, err := h.shelf.get(ctx, namespace, name)
 	if err != nil {
-		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+		return err //nolint:wrapcheck // the caller names the release
 	}
 	if kept == nil {
 		rel, err := last(c, name)
 		if err == nil && (rel == nil || rel.Info.Status != rcommon.StatusDeployed) {
 			err = fmt.Errorf("%w: its record was not kept; install it again with its values", drive.ErrRefused)
 		}
-		if err != nil {
-			return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
-		}
-		return nil
+		return err
+	}
+	if lives, err := h.lives(c, kept); err != nil || lives {
+		return err
 	}
 	// What a removal that did not end has left goes first: part of it may be gone.
 	if err := h.Uninstall(ctx, namespace, name); err != nil {
 		return err
 	}
 	if err := h.again(ctx, c, kept, off); err != nil {
-		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+		return err
 	}
-	if err := h.shelf.drop(ctx, namespace, name); err != nil {
-		return fmt.Errorf("restoring release %s/%s: %w", namespace, name, err)
+	return h.shelf.drop(ctx, namespace, name) //nolint:wrapcheck // the caller names the release
+}
+
+// lives says whether the name is a live release's that is not to be replaced: another
+// one than was kept, or that one, of which nothing is gone.
+func (h *Helm) lives(c *action.Configuration, kept *release.Release) (bool, error) {
+	live, err := deployed(c, kept.Name)
+	if err != nil || live == nil || kept.Info == nil {
+		return false, err
 	}
-	return nil
+	if live.Version != kept.Version || live.Info == nil || !live.Info.FirstDeployed.Equal(kept.Info.FirstDeployed) {
+		return true, nil
+	}
+	// A removal deletes webhooks before Helm hears of it.
+	return h.whole(c, live.Manifest)
+}
+
+// deployed is the revision of a release that runs, nil if there is none or it is being
+// removed.
+func deployed(c *action.Configuration, name string) (*release.Release, error) {
+	rel, err := last(c, name)
+	if err != nil || rel == nil || rel.Info == nil || rel.Info.Status == rcommon.StatusDeployed {
+		return rel, err
+	}
+	if rel.Info.Status == rcommon.StatusUninstalling || rel.Info.Status == rcommon.StatusUninstalled {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	below, err := c.Releases.Deployed(name) // an upgrade that has failed, or has not ended
+	if errors.Is(err, driver.ErrNoDeployedReleases) {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading release %s: %w", name, err)
+	}
+	rel, _ = below.(*release.Release)
+	return rel, nil
+}
+
+// allThere says whether each object of a manifest is in the cluster.
+func allThere(c *action.Configuration, manifest string) (bool, error) {
+	list, err := c.KubeClient.Build(strings.NewReader(manifest), false)
+	if err != nil {
+		return false, fmt.Errorf("reading its objects: %w", err)
+	}
+	for _, o := range list {
+		err := o.Get()
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("looking for %s: %w", o.ObjectName(), err)
+		}
+	}
+	return true, nil
 }
 
 func (h *Helm) again(ctx context.Context, c *action.Configuration, kept *release.Release, off string) error {
