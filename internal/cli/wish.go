@@ -23,6 +23,8 @@ type wishRequest struct {
 	goOn     bool // drive the run when no other process does
 	wait     bool
 	commands bool // run those of the run's hooks
+	dryRun   bool // rollback: show what would be taken back
+	yes      bool // rollback: do not ask
 }
 
 func (a *app) pause() *cobra.Command {
@@ -38,14 +40,26 @@ func (a *app) abort() *cobra.Command {
 }
 
 func (a *app) rollback() *cobra.Command {
-	return a.wishCommand(wishRequest{kind: run.WishRollback, goOn: true}, "Take everything back, to what it was before; the newest finished run too")
+	req := &wishRequest{kind: run.WishRollback, goOn: true}
+	c := a.wishing(req, "Take everything back, to what it was before; the newest finished run too")
+	c.Long += `
+
+Where no run is open it is the newest finished one that is taken back, if the mesh is as that left it. In a terminal
+what would be taken back is shown then, in its order, and serin asks first. An open run is taken back at once.`
+	c.Flags().BoolVar(&req.dryRun, "dry-run", false, "Show what would be taken back, in its order, and do nothing")
+	c.Flags().BoolVarP(&req.yes, "yes", "y", false, "Do not ask")
+	return c
 }
 
 func (a *app) wishCommand(req wishRequest, short string) *cobra.Command {
+	return a.wishing(&req, short)
+}
+
+func (a *app) wishing(req *wishRequest, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: string(req.kind), Short: short, Args: noArgs,
-		Long: short + ".\n\nA process that drives the run is asked to do it; where there is none, " + string(req.kind) + " is noted in the run" + also(req),
-		RunE: func(c *cobra.Command, _ []string) error { return a.wish(c.Context(), req) },
+		Long: short + ".\n\nA process that drives the run is asked to do it; where there is none, " + string(req.kind) + " is noted in the run" + also(*req),
+		RunE: func(c *cobra.Command, _ []string) error { return a.wish(c.Context(), *req) },
 	}
 	if req.goOn {
 		req.flags(c)
@@ -99,11 +113,12 @@ func (a *app) wish(ctx context.Context, req wishRequest) error {
 	if err != nil {
 		return err
 	}
-	w := run.Wish{Kind: req.kind, By: a.world.Who()}
-	if req.kind == run.WishApprove {
-		if w.Step, err = approvable(r, req.step); err != nil {
-			return err
-		}
+	if goes, err := a.sure(r, req); err != nil || !goes {
+		return err
+	}
+	w, err := a.worded(r, req)
+	if err != nil {
+		return err
 	}
 	place, err := j.Ask(ctx, r.ID, w)
 	if err != nil {
@@ -131,6 +146,34 @@ func (a *app) wish(ctx context.Context, req wishRequest) error {
 		return fmt.Errorf("reading run %s: %w", r.ID, err)
 	}
 	return a.drive(ctx, j, now, driving{again: "serin resume", wait: req.wait, commands: req.commands})
+}
+
+// worded is the wish as the run is asked it.
+func (a *app) worded(r run.Run, req wishRequest) (run.Wish, error) {
+	w := run.Wish{Kind: req.kind, By: a.world.Who()}
+	var err error
+	if req.kind == run.WishApprove {
+		w.Step, err = approvable(r, req.step)
+	}
+	return w, err
+}
+
+// sure says whether the wish is to be made: a rollback that is only to be shown is not,
+// and that of a finished run a person is asked about where there is one. Scripts have
+// typed it, and are not asked.
+func (a *app) sure(r run.Run, req wishRequest) (bool, error) {
+	asks := req.kind == run.WishRollback && !view.Open(r) && !req.yes && interactive(a.io.In)
+	if !req.dryRun && !asks {
+		return true, nil
+	}
+	back, not := r.Back()
+	if not != "" {
+		return false, refused("run %s: %s", r.ID, not)
+	}
+	if err := view.TakingBack(a.io.Out, r, back); err != nil || req.dryRun {
+		return false, err
+	}
+	return true, a.confirm("taking run " + r.ID + " back")
 }
 
 // asked is the run that a wish is about: the open one, or, for a rollback, the

@@ -335,19 +335,36 @@ func (r Run) nextUndo(at time.Time) (Run, Effect) {
 // rollback takes back everything that was applied, or may have been.
 func (r Run) rollback(at time.Time, why string) (Run, Effect) {
 	r = r.blame(why)
+	back, not := r.undoable()
+	if not != "" {
+		return r.hold(at, not)
+	}
+	r.Undo, r.Paused, r.Tries, r.Verdicts, r.OpenSince = back, false, 0, nil, time.Time{}
+	r.Ended = time.Time{} // one that was done is open again
+	return r.log(at, "taking everything back: "+why).nextUndo(at)
+}
+
+// Back are the steps that a rollback would take back, by their place in the plan and
+// in its order; or why it would hold instead.
+func (r Run) Back() ([]int, string) {
+	if r.Phase == Undoing {
+		return slices.Clone(r.Undo), ""
+	}
+	return r.undoable()
+}
+
+func (r Run) undoable() ([]int, string) {
 	var applied []int
 	for i, rec := range r.Steps {
 		if rec.State != "applying" && rec.State != "done" {
 			continue
 		}
 		if irreversible := r.Plan.Steps[i].Undo.Irreversible; irreversible != "" {
-			return r.hold(at, fmt.Sprintf("step %d (%s) cannot be taken back: %s", i+1, r.Plan.Steps[i].Kind, irreversible))
+			return nil, fmt.Sprintf("step %d (%s) cannot be taken back: %s", i+1, r.Plan.Steps[i].Kind, irreversible)
 		}
 		applied = append(applied, i)
 	}
-	r.Undo, r.Paused, r.Tries, r.Verdicts, r.OpenSince = plan.UndoOrder(r.Plan, applied), false, 0, nil, time.Time{}
-	r.Ended = time.Time{} // one that was done is open again
-	return r.log(at, "taking everything back: "+why).nextUndo(at)
+	return plan.UndoOrder(r.Plan, applied), ""
 }
 
 // shut decides what bad news means: hold, or undo once if the request says so

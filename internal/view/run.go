@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/serin-mesh/serin/internal/gate"
@@ -52,6 +53,26 @@ func AwaitsApproval(r run.Run) (int, bool) {
 		}
 	}
 	return s.Number, r.Asks()
+}
+
+// TakingBack shows in which order a rollback takes back these steps, by their place in the
+// plan, and how.
+func TakingBack(w io.Writer, r run.Run, steps []int) error {
+	p := &printer{w: w}
+	p.f("run %s, %s, would be taken back:\n\n", r.ID, outcome(r))
+	t := &table{indent: " ", gap: "  ", max: []int{2, 18, 34, 36}}
+	t.add(" #", "step", "target", "undo")
+	for _, i := range steps {
+		s := r.Plan.Steps[i]
+		how := undo(s.Undo)
+		if s.ByGit() && !s.Undo.Nothing {
+			how += ", by a commit"
+		}
+		t.add(fmt.Sprintf("%2d", s.Number), Step(s), target(s), how)
+	}
+	t.print(p)
+	p.f("\n%s. Nothing was changed.\n", mesh.Count(len(steps), "step"))
+	return p.err
 }
 
 // Next says what a person types next. holder is the process that drives the run, if any.
