@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/serin-mesh/serin/internal/cli"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -15,11 +17,17 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestHelp keeps every flag and word of the command line where a review sees it change.
 func TestHelp(t *testing.T) {
 	var b strings.Builder
-	for c := range strings.FieldsSeq("status snapshot precheck plan apply pause resume approve abort rollback history report version proxy-status proxy-config verify exit-codes") {
-		_, out, _ := (&fake{}).serin(t, "help "+c)
+	for _, c := range append([]string{""}, cli.Commands()...) {
+		code, out, _ := (&fake{}).serin(t, "help "+c)
+		if code != 0 || out == "" {
+			t.Errorf("serin help %s: exit code %d", c, code)
+		}
 		// The flags that every command has from kubectl are not serin's to describe.
 		own, _, _ := strings.Cut(out, "\nGlobal Flags:")
-		b.WriteString("$ serin help " + c + "\n" + strings.TrimSpace(own) + "\n\n")
+		if c == "" {
+			own, _, _ = strings.Cut(out, "\nFlags:")
+		}
+		b.WriteString(strings.TrimSpace("$ serin help "+c) + "\n" + strings.TrimSpace(own) + "\n\n")
 	}
 	file := filepath.Join("testdata", "help.txt")
 	if *update {
