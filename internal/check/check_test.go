@@ -303,15 +303,16 @@ func TestCatalog_isWhole(t *testing.T) {
 func page(docs []check.Doc) string {
 	var b strings.Builder
 	b.WriteString("# Findings\n\nWhat each code of `serin precheck` and `serin plan` means. A code keeps its meaning for ever.\n" +
-		"*mandatory* and *overridable* findings stop a plan; `--ignore-check CODE` makes a warning of an overridable one.\n" +
+		"*mandatory* and *overridable* findings stop a plan; `--ignore-check CODE` makes a warning of an overridable one. A *refusal* ends the\n" +
+		"command, or the step, that says it. Where a code has several severities the finding says which; its own remedy names the objects.\n" +
 		"Beside a code stand those of istioctl that say the same. Codes from SRN2201 on are entries of Istio's own upgrade notes\n" +
-		"and changed defaults: the first two digits name the minor release, SRN2704 is of 1.27.\n\n| code | means | istioctl |\n|---|---|---|\n")
+		"and changed defaults: the first two digits name the minor release, SRN2704 is of 1.27.\n\n| code | severity | means | remedy | istioctl |\n|---|---|---|---|---|\n")
 	for _, d := range docs {
 		code := fmt.Sprintf("<a id=%q></a>%s", strings.ToLower(d.Code), d.Code)
 		if !strings.Contains(d.Link, "/docs/findings.md#") {
 			code = fmt.Sprintf("[%s](%s)", d.Code, d.Link)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", code, d.What, d.Istio)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code, strings.Join(d.Severity, ", "), d.What, strings.ReplaceAll(d.Remedy, "|", `\|`), d.Istio)
 	}
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"slices"
@@ -47,10 +48,12 @@ const (
 
 // Doc is what a code means.
 type Doc struct {
-	Code  string `json:"code"`
-	What  string `json:"what"`
-	Istio string `json:"istio,omitempty"` // istioctl's codes for it, if it has any
-	Link  string `json:"-"`               // where more is said
+	Code     string   `json:"code"`
+	What     string   `json:"what"`
+	Severity []string `json:"severity"`         // those that it may have, the gravest first; a refusal ends the command or step
+	Remedy   string   `json:"remedy,omitempty"` // in general: a finding's own names the object
+	Istio    string   `json:"istio,omitempty"`  // istioctl's codes for it, if it has any
+	Link     string   `json:"-"`                // where more is said
 }
 
 // manual is the page that has every code.
@@ -60,7 +63,9 @@ const manual = "https://github.com/serin-mesh/serin/blob/main/docs/findings.md#"
 func Catalog() []Doc {
 	docs := slices.Clone(ownDocs())
 	for _, n := range skew.AllNotes() {
-		docs = append(docs, Doc{Code: n.Code, What: n.Minor + ": " + n.What, Istio: n.Istio, Link: n.Link()})
+		docs = append(docs, Doc{
+			Code: n.Code, What: n.Minor + ": " + n.What, Severity: []string{cmp.Or(string(n.Weight), string(Info))}, Remedy: n.Remedy, Istio: n.Istio, Link: n.Link(),
+		})
 	}
 	return docs
 }
