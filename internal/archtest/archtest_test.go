@@ -22,9 +22,12 @@ type rule struct {
 	pure     bool
 }
 
+// core are the packages that docs/ARCHITECTURE.md calls the core.
+func core() []string { return []string{"mesh", "skew", "gate", "check", "plan", "run"} }
+
 // table is the one that docs/ARCHITECTURE.md prints. A package that is missing here fails.
 func table() map[string]rule {
-	core := []string{"mesh", "skew", "gate", "check", "plan", "run"}
+	core := core()
 	return map[string]rule{
 		"mesh":          {pure: true},
 		"xds":           {internal: core[:1], pure: true},
@@ -37,7 +40,7 @@ func table() map[string]rule {
 		"fields":        {pure: true},
 		"plan":          {internal: append([]string{"fields"}, core[:4]...), pure: true},
 		"run":           {internal: core[:5], pure: true},
-		"access":        {internal: core[:5], pure: true},
+		"access":        {internal: []string{"gate", "plan"}, pure: true},
 		"drive":         {internal: append([]string{"clock"}, core...)},
 		"rehearse":      {internal: []string{"mesh", "gate"}, pure: true},
 		"cluster":       {internal: append([]string{"access", "accesslog", "drive", "clock", "rehearse", "room"}, core...)},
@@ -52,13 +55,14 @@ func table() map[string]rule {
 		"view":          {internal: append([]string{"explain", "xds", "envoy", "shadow", "rehearse"}, core...)},
 		"gitops":        {internal: core},
 		"cli":           {internal: append([]string{"explain", "access", "accesslog", "drive", "view", "gitops", "clock", "xds", "envoy", "operator", "shadow", "rehearse"}, core...)},
-		"controller":    {internal: append([]string{"drive", "view", "clock"}, core...)},
-		"dashboard":     {internal: append([]string{"drive", "view", "clock"}, core...)},
 		"clock":         {},
 		"archtest":      {},
 		"mesh/meshtest": {internal: core[:1], pure: true},
 	}
 }
+
+// shells are packages that no other's tests may import either.
+func shells() []string { return []string{"cli"} }
 
 // testOnly are packages that only tests may import.
 func testOnly() []string { return []string{"mesh/meshtest"} }
@@ -115,7 +119,7 @@ func refusedOurs(f file, r rule, pkg string) string {
 	switch {
 	case pkg == f.pkg: // an external test of its own package
 	case f.test: // tests may set a stage from what stands below and beside, never from shells
-		if slices.Contains([]string{"controller", "dashboard"}, pkg) {
+		if slices.Contains(shells(), pkg) {
 			return "it is a shell"
 		}
 	case slices.Contains(testOnly(), pkg):
@@ -163,6 +167,9 @@ func TestImports_aForbiddenOneIsSeen(t *testing.T) {
 		{"view", module + "internal/drive", false, false},
 		{"cluster", "k8s.io/api/core/v1", false, true},
 		{"cluster", module + "cmd/serin", false, false},
+		{"view", module + "internal/cli", true, false},
+		{"cli", module + "internal/cli", true, true},
+		{"cluster", module + "internal/istio", true, true},
 	} {
 		why := refused(file{pkg: tt.from, test: tt.test}, rules[tt.from], tt.imported)
 		if (why == "") != tt.fine {
@@ -191,23 +198,86 @@ func TestCore_readsNoClock(t *testing.T) {
 	}
 }
 
-// Every package that is there is in the printed table, and nothing else is.
+// The printed table has a row for each package that is there, and no other; each row
+// lists what the package may import, and nothing else.
 func TestTable_isTheOneThatIsPrinted(t *testing.T) {
-	text, err := os.ReadFile("../../docs/ARCHITECTURE.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	there := map[string]bool{}
 	for _, f := range tree(t, "../../internal") {
 		there[f.pkg] = true
 	}
-	for _, pkg := range slices.Sorted(maps.Keys(there)) {
-		if pkg == "archtest" || slices.Contains(testOnly(), pkg) {
+	rules, printed := table(), printedTable(t)
+	for _, pkg := range slices.Sorted(maps.Keys(rules)) {
+		if !there[pkg] {
+			t.Errorf("internal/%s is in the table and does not exist", pkg)
+		}
+		got, ok := printed[pkg]
+		if !ok {
+			t.Errorf("internal/%s is not in the table of docs/ARCHITECTURE.md", pkg)
 			continue
 		}
-		if !strings.Contains(string(text), "| `"+pkg+"` |") {
-			t.Errorf("internal/%s is not in the table of docs/ARCHITECTURE.md", pkg)
+		want := slices.Sorted(slices.Values(rules[pkg].internal))
+		if !slices.Equal(got, want) {
+			t.Errorf("docs/ARCHITECTURE.md says that %s may import %q, the test %q", pkg, got, want)
 		}
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(printed)) {
+		if _, ok := rules[pkg]; !ok {
+			t.Errorf("docs/ARCHITECTURE.md has a row for internal/%s, the test has none", pkg)
+		}
+	}
+}
+
+// printedTable is the table of docs/ARCHITECTURE.md: what each package may import, sorted.
+func printedTable(t *testing.T) map[string][]string {
+	t.Helper()
+	_, section, _ := strings.Cut(read(t, "../../docs/ARCHITECTURE.md"), "## Packages")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if want := "The core is `" + strings.Join(core(), "`, `") + "`"; !strings.Contains(section, want) {
+		t.Errorf("docs/ARCHITECTURE.md does not say above its table: %s", want)
+	}
+	out := map[string][]string{}
+	for line := range strings.SplitSeq(section, "\n") {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		pkg := strings.TrimSpace(cells[0])
+		if len(cells) != 3 || !strings.HasPrefix(pkg, "`") {
+			continue
+		}
+		imports := []string{}
+		for name := range strings.SplitSeq(cells[2], ",") {
+			switch name = strings.TrimSpace(name); name {
+			case "-":
+			case "the core":
+				imports = append(imports, core()...)
+			default:
+				imports = append(imports, name)
+			}
+		}
+		slices.Sort(imports)
+		out[strings.Trim(pkg, "`")] = imports
+	}
+	return out
+}
+
+// The linter holds the same packages to the core's imports, in the editor.
+func TestPure_isWhatTheLinterHolds(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "../../.golangci.yml"), "        core:\n")
+	section, _, _ = strings.Cut(section, "          allow:\n")
+	var held []string
+	for line := range strings.SplitSeq(section, "\n") {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), `- "**/internal/`); ok {
+			held = append(held, strings.TrimSuffix(name, `/*.go"`))
+		}
+	}
+	slices.Sort(held)
+	var pure []string
+	for pkg, r := range table() {
+		if r.pure {
+			pure = append(pure, pkg)
+		}
+	}
+	slices.Sort(pure)
+	if !slices.Equal(held, pure) {
+		t.Errorf("depguard's core in .golangci.yml is %q, the pure packages are %q", held, pure)
 	}
 }
 
