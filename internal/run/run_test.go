@@ -201,6 +201,14 @@ func TestWishes(t *testing.T) {
 	if approved.Approved[10] != "max" || approved.WishSeq != 7 || len(r.Approved) != 0 {
 		t.Errorf("approved %v, seq %d, and before %v", approved.Approved, approved.WishSeq, r.Approved)
 	}
+	// A word alone does not get a held run going: serin says both commands.
+	word, do := run.Next(held, run.Event{Kind: run.Wished, Wish: run.Wish{Kind: run.WishApprove, By: "max", Step: 5, Seq: 8}})
+	if word.Phase != run.Held || do != run.Stop || word.Approved[5] != "max" {
+		t.Errorf("approved while it is held: %s %s", word.Phase, do)
+	}
+	if on, do := run.Next(word, wish(run.WishResume)); on.Phase != run.Waiting || do != run.Observe || on.Approved[5] != "max" {
+		t.Errorf("then resumed: %s %s", on.Phase, do)
+	}
 }
 
 func TestUndoing_holdsPausesAndGoesOn(t *testing.T) {

@@ -52,7 +52,7 @@ func AwaitsApproval(r run.Run) (int, bool) {
 			return s.Number, true
 		}
 	}
-	return s.Number, r.Asks()
+	return s.Number, r.Asks() && r.Approved[s.Number] == "" // a held run keeps the verdicts from before the word
 }
 
 // TakingBack shows in which order a rollback takes back these steps, by their place in the
@@ -80,7 +80,11 @@ func Next(r run.Run, holder string) string {
 	if !Open(r) {
 		return "serin report " + r.ID
 	}
-	if n, ok := AwaitsApproval(r); ok {
+	n, ok := AwaitsApproval(r)
+	switch {
+	case ok && r.Phase == run.Held: // a word does not get it going by itself
+		return fmt.Sprintf("serin approve %d, then serin resume (or serin rollback)", n)
+	case ok:
 		return fmt.Sprintf("serin approve %d (or serin rollback)", n)
 	}
 	if r.Awaits() && holder != "" {

@@ -86,6 +86,12 @@ func TestNextSaysWhatToType(t *testing.T) {
 		{"held", "", "serin resume (try again), serin rollback (take everything back) or serin abort (leave it as it is)", open(func(r *run.Run) { r.Phase = run.Held })},
 		{"before a step that asks", "max", "serin approve 9 (or serin rollback)", open(approval)},
 		{"approved", "max", "serin status -w, serin pause, serin rollback", open(func(r *run.Run) { approval(r); r.Approved = map[int]string{9: "erin"} })},
+		{"held before a step that asks", "", "serin approve 9, then serin resume (or serin rollback)", open(func(r *run.Run) { approval(r); r.Phase, r.HeldFrom = run.Held, run.Waiting })},
+		{"held and approved", "", "serin resume (try again), serin rollback (take everything back) or serin abort (leave it as it is)", open(func(r *run.Run) {
+			approval(r)
+			r.Phase, r.HeldFrom, r.Approved = run.Held, run.Waiting, map[int]string{9: "erin"}
+			r.Verdicts = []gate.Verdict{{Gate: gate.Prove, State: gate.Unknown, Asks: true}} // from before the word
+		})},
 		{"done", "", "serin report 20260301-120000", open(func(r *run.Run) { r.Phase = run.Done })},
 	}
 	for _, tt := range tests {
