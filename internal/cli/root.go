@@ -83,8 +83,10 @@ func exitCodes() *cobra.Command {
   1  error, wrong usage
   2  plan --detailed-exitcode: there is something to do
   3  refused: a finding stands in the way, the plan was edited or no longer fits, another run is open;
-     diff, prove: something is dangerous; rehearse: something was proven wrong
-  4  held: a person must decide, or approve; diff, prove: something is unexplained
+     precheck: a finding; verify, gateway test: no, or cannot be told;
+     diff, prove, rehearse: something is dangerous or proven wrong
+  4  held: a person must decide, or approve, or has typed ctrl-C;
+     diff, prove, rehearse: something is unexplained or could not be proven
   5  rolled back`,
 	}
 }
