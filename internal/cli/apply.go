@@ -34,6 +34,11 @@ func (a *app) apply() *cobra.Command {
 Ctrl-C stops after the current deed. Nothing is lost then, nor when the process dies or the network goes:
 the same command goes on, from any machine. Where a step needs approval, apply ends with exit code 4, and
 serin approve goes on from there; with --wait it stays and waits for an approval given elsewhere.`,
+		Example: `  serin apply plan.yaml
+  # the approval of step 13 is given beforehand; --approve alone gives all
+  serin apply plan.yaml --approve=13
+  # stay until somebody has typed serin approve
+  serin apply plan.yaml --wait`,
 		Args: onePlan,
 		RunE: func(c *cobra.Command, args []string) error {
 			req.file = args[0]

@@ -17,7 +17,10 @@ func (a *app) explain() *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain [TYPE/]NAME[.NAMESPACE]", Args: one("a pod, workload, namespace, tag or gateway"),
 		Short: "Explain who would inject a thing and why, what it runs, waits for, and what moves with it",
-		Long: `Every webhook that could inject is evaluated, term by term, as the API server does, for the pod that would be
+		Long: `Say of a thing who would inject it and why, what it runs, what it waits for, and what moves with it.
+Nothing is written to the cluster.
+
+Every webhook that could inject is evaluated, term by term, as the API server does, for the pod that would be
 made next. TYPE is pod, deployment, statefulset, daemonset, namespace, tag or gateway; without it everything of
 that name is looked for, in all namespaces unless one is named.`,
 		Example: `  serin explain namespace/default

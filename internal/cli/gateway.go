@@ -17,7 +17,8 @@ func (a *app) gateway() *cobra.Command {
   managed   istiod makes it, of a Gateway of the Gateway API; waypoints are such
   unknown   a Gateway selects it and nothing else says that it is one: a question
 
-A canary of a gateway of shape helm, behind the same Service, whose identity, addresses and ports never change:`,
+The examples move one of shape helm by a canary behind the same Service, whose identity, addresses and ports
+never change.`,
 		Example: `  serin gateway add istio-ingress --revision 1-29-1
   serin gateway test istio-ingress-1-29-1
   serin gateway shift istio-ingress-1-29-1 --to 1

@@ -18,6 +18,7 @@ import (
 type gatewayVerb struct {
 	verb                 plan.Verb
 	use, short, long     string
+	example              string
 	revision, name, pods string // help of --revision, --name, --to; empty is no such flag
 	needsRevision        bool
 	needsPods            bool
@@ -32,20 +33,31 @@ func gatewayVerbs() []gatewayVerb {
 			long: `A Helm release of its own takes the running one's values and service account, without a Service, a scaler or a
 budget. The same Service selects its pods, and a readiness gate keeps them out until serin gateway shift lets them in:
 only once their listeners, routes and certificates are the old ones', and they answer as the old ones do.`,
+			example: `  serin gateway add istio-ingress --revision 1-29-1 --dry-run
+  serin gateway add istio-ingress --revision 1-29-1`,
 			charts: true, revision: "Revision or tag that its pods follow", name: "Name of its release (the gateway's and the revision when not given)", needsRevision: true, traffic: true,
 		},
 		{
 			verb: plan.GatewayShift, use: "shift", short: "Let pods of an added gateway into the Service, one by one, or out of it",
+			example: `  # one pod, then all, then out again
+  serin gateway shift istio-ingress-1-29-1 --to 1
+  serin gateway shift istio-ingress-1-29-1 --to 100%
+  serin gateway shift istio-ingress-1-29-1 --to 0`,
 			pods: "How many of its pods are to be in the Service: a number or a percentage", needsPods: true, traffic: true,
 		},
 		{
 			verb: plan.GatewayDrain, use: "drain", short: "Take a gateway to zero once others stand behind its Service; its Deployment stays",
+			example: `  # serin gateway restore istio-ingress brings it back
+  serin gateway drain istio-ingress --probe-url http://192.0.2.1/healthz`,
 			traffic: true,
 		},
 		{
 			verb: plan.GatewayRenew, use: "renew", short: "Bring a drained gateway's release to the chart of a revision, and its value revision to it",
 			long: `Its Service, account and values stay, and it stays at zero: serin gateway restore brings its pods back. One that has pods is
 refused: a renewal would restart them while they serve.`,
+			example: `  # its release at the chart of 1-29-1, then its pods again
+  serin gateway renew istio-ingress --revision 1-29-1
+  serin gateway restore istio-ingress`,
 			charts: true, revision: "Revision whose chart it takes, and that its value revision is to name where that names one (the one it follows when not given)", traffic: true,
 		},
 		{
@@ -67,7 +79,7 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 		o = plan.Operation{Verb: v.verb}
 	)
 	c := &cobra.Command{
-		Use: v.use + " NAME", Args: one("a gateway"), Short: v.short, Long: v.long,
+		Use: v.use + " NAME", Args: one("a gateway"), Short: v.short, Long: v.long, Example: v.example,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case v.needsRevision && o.Revision == "":

@@ -46,3 +46,10 @@ func TestHelp(t *testing.T) {
 		t.Errorf("help (-want +got):\n%s", diff)
 	}
 }
+
+// What an example shows can be typed.
+func TestExamplesAreTaken(t *testing.T) {
+	for _, line := range cli.Misread() {
+		t.Error(line)
+	}
+}

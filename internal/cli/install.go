@@ -271,6 +271,11 @@ refused by its path.
 
 With --from-run a revision that a run removed is installed again as that run found it, from the record that
 its removal kept: version, values and mesh config need not be known, nor the charts be there any more.`,
+		Example: `  # what would be installed, and how its values differ
+  serin install istiod --version 1.29.1 --revision 1-29-1 --from-revision default --dry-run=client
+  serin install istiod --version 1.29.1 --revision 1-29-1 --from-revision default
+  serin install istiod --version 1.29.1 --revision 1-29-1 -f operator.yaml
+  serin install istiod --from-run 20260301-120000`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if fromRun != "" {

@@ -27,6 +27,8 @@ func (a *app) plan() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "plan --to VERSION [-o patches DIR]", Short: "Show what an upgrade would do, step by step; writes nothing to the cluster",
+		Long: `Look at the mesh and write down, step by step, what an upgrade would do. Nothing is written to the cluster.
+Findings that stand in the way are shown all at once, and no plan is kept then (exit code 3).`,
 		Example: `  # see the plan and keep it
   serin plan --to 1.29.1 -o plan.yaml
   # in a pipeline: exit code 2 says that there is something to do

@@ -21,10 +21,11 @@ func (a *app) rbac() *cobra.Command {
 		Use: "rbac", Short: "Print the roles that serin's user needs",
 		Long: `Print a ClusterRole with what serin needs, and no more: all of it, or with --read-only what status,
 snapshot, precheck and plan need. What serin rehearse needs, to remove the namespaces that it makes among it,
-is a role of its own: --rehearse. Nothing is written to the cluster; bind it to whom you will:
-
-  serin rbac | kubectl apply -f -
-  kubectl create clusterrolebinding serin --clusterrole serin --group platform`,
+is a role of its own: --rehearse. Nothing is written to the cluster; bind it to whom you will.`,
+		Example: `  serin rbac | kubectl apply -f -
+  kubectl create clusterrolebinding serin --clusterrole serin --group platform
+  # for those who only look
+  serin rbac --read-only | kubectl apply -f -`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			role, rules := "serin", access.Everything()

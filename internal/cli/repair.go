@@ -18,7 +18,7 @@ run is open any more and it is frozen still, this gives it its own label back, t
 brings its pods to the revision that the label leads to, where they are of another. What it would do is shown first. Done
 again it finds nothing to do. A freeze that is not serin's is left.
 
-It also removes the Telemetries that a serin gateway logs --telemetry has left that was killed.`,
+It also removes Telemetries that a killed ` + "`serin gateway logs --telemetry`" + ` has left.`,
 		Example: `  serin repair --dry-run
   serin repair`,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -15,6 +15,9 @@ func (a *app) report() *cobra.Command {
 	var out string
 	c := &cobra.Command{
 		Use: "report [RUN]", Short: "Show what was done, when, on whose word, and what it cost in requests",
+		Example: `  # the newest run, or one that serin history lists
+  serin report
+  serin report 20260301-120000 -o json`,
 		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := parseOutput(out, view.Text, view.JSON, view.YAML)

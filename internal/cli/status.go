@@ -27,6 +27,9 @@ func (a *app) status() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "status", Short: "Show revisions, tags, namespaces, workloads, proxies and the upgrade under way",
+		Example: `  serin status
+  serin status -n shop -o wide
+  serin status -w`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error

@@ -98,6 +98,10 @@ func (a *app) tagSet() *cobra.Command {
 		Long: `Make a tag, or move one that is there. Before a tag moves, serin shows which namespaces, workloads and
 gateways move with it and asks; --overwrite, or -y, answers. A tag whose parts disagree is not moved: see
 serin tag repair.`,
+		Example: `  serin tag set prod-stable --revision 1-27-0
+  # what would move with it, then move it without being asked
+  serin tag set prod-stable --revision 1-29-1 --dry-run
+  serin tag set prod-stable --revision 1-29-1 --overwrite`,
 		Args: one("the tag's name"),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := t.operation(c, args[0])

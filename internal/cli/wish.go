@@ -32,7 +32,11 @@ func (a *app) pause() *cobra.Command {
 }
 
 func (a *app) resume() *cobra.Command {
-	return a.wishCommand(wishRequest{kind: run.WishResume, goOn: true}, "Go on with a run that is paused, held or was interrupted")
+	c := a.wishCommand(wishRequest{kind: run.WishResume, goOn: true}, "Go on with a run that is paused, held or was interrupted")
+	c.Example = `  serin resume
+  # stay until somebody has typed serin approve
+  serin resume --wait`
+	return c
 }
 
 func (a *app) abort() *cobra.Command {
@@ -46,6 +50,9 @@ func (a *app) rollback() *cobra.Command {
 
 Where no run is open it is the newest finished one that is taken back, if the mesh is as that left it. In a terminal
 what would be taken back is shown then, in its order, and serin asks first. An open run is taken back at once.`
+	c.Example = `  # in which order, and how
+  serin rollback --dry-run
+  serin rollback`
 	c.Flags().BoolVar(&req.dryRun, "dry-run", false, "Show what would be taken back, in its order, and do nothing")
 	c.Flags().BoolVarP(&req.yes, "yes", "y", false, "Do not ask")
 	return c
@@ -81,6 +88,9 @@ func (a *app) approve() *cobra.Command {
 		Long: `Say yes to a step that needs it: the one that the run waits for, or the one named by its number.
 
 A process that drives the run is told; where there is none, this one goes on with it, live.`,
+		Example: `  # the step that the run waits for, or a later one beforehand
+  serin approve
+  serin approve 13`,
 		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
