@@ -37,7 +37,7 @@ func (f *requestFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.revision, "revision", "", "Name of the new revision; the version with dashes when not given")
 	fs.StringVarP(&f.file, "filename", "f", "", "File with an UpgradeRequest; flags win over it")
 	fs.StringSliceVar(&f.operators, "operator", nil, "IstioOperator files to install the new revision from, as istioctl does; the last wins")
-	fs.StringVar(&f.charts, "charts", "", "Helm repository or directory of Istio's charts; Istio's public one when not given")
+	addCharts(c, &f.charts)
 	fs.StringVar(&f.probe.URL, "probe-url", "", "Address that serin sends requests to all the while, as in http://192.0.2.1/productpage")
 	fs.StringVar(&f.probe.Host, "probe-host", "", "Host header of these requests")
 	fs.IntVar(&f.probe.Rate, "probe-rate", 0, "Requests a second (20 when not given)")
