@@ -69,6 +69,8 @@ func (a *app) root(program string) *cobra.Command {
 		a.history(), a.report(), a.proxyStatus(), a.proxyConfig(), a.explain(), a.revisions(), a.diff(), a.prove(), a.rehearse(),
 		a.rbac(), a.version(), exitCodes(),
 	)
+	// A group runs only to refuse what is none of its commands: help does not offer it by itself.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+group+`"))}}`, 1))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	refuseUnknown(root)

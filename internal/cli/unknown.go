@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// group marks a command that only groups others.
+const group = "group"
+
 // refuseUnknown has every command that only groups others refuse a word that is none of
 // them: cobra shows help then, and calls it done. Without a word it shows help still.
 func refuseUnknown(c *cobra.Command) {
@@ -15,7 +18,7 @@ func refuseUnknown(c *cobra.Command) {
 		case sub.Name() == "help":
 			sub.RunE = helped
 		case sub.HasSubCommands() && !sub.Runnable():
-			sub.Args, sub.DisableFlagsInUseLine = cobra.ArbitraryArgs, true
+			sub.Args, sub.Annotations = cobra.ArbitraryArgs, map[string]string{group: "true"}
 			sub.RunE = func(c *cobra.Command, args []string) error {
 				if len(args) == 0 {
 					return c.Help()
