@@ -2,9 +2,10 @@
 GO    ?= go
 BIN   := $(CURDIR)/bin
 STATE ?= demo
+FUZZTIME ?= 1m
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-short test-update race lint fix verify e2e e2e-short e2e-up e2e-down lab demo demo-down cover
+.PHONY: help build test test-short test-update race fuzz lint fix verify sweep e2e e2e-short e2e-up e2e-down lab demo demo-down cover
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -26,8 +27,13 @@ test-update: ## rewrite the golden files, to be reviewed as code
 
 race: ## the packages that have goroutines under the race detector, where there is a C compiler
 	@if command -v "$${CC:-cc}" >/dev/null; then set -x; \
-	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on ./internal/drive ./internal/evidence ./internal/journal ./internal/cluster; \
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on ./internal/drive ./internal/evidence ./internal/journal ./internal/cluster ./internal/hooks ./internal/istiod ./internal/cli; \
 	else echo "no C compiler: the race detector is left out"; fi
+
+fuzz: ## each fuzz target for FUZZTIME (1m), one after the other
+	@set -e; grep -rlE '^func Fuzz' --include=*_test.go internal | sort | while read -r file; do \
+	for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9]+)\(.*/\1/p' "$$file"); do \
+	echo "$${file%/*} $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$${file%/*}"; done; done
 
 lint: $(BIN)/golangci-lint ## golangci-lint over all three modules
 	$(BIN)/golangci-lint run --allow-parallel-runners ./...
