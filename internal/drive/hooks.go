@@ -32,8 +32,8 @@ func (l *loop) hooked(ctx context.Context, r run.Run, gates []gate.Name) []gate.
 	return out
 }
 
-// recalled is the wish of a rollback hook that says yes: everything is taken back.
-// A deed that is under way is finished first. That it cannot be asked takes nothing back.
+// recalled is the wish of a rollback hook that says yes: everything is taken back,
+// onto an old revision that is well (S-48). A deed that is under way is finished first. That it cannot be asked takes nothing back.
 func (l *loop) recalled(ctx context.Context, r run.Run) run.Wish {
 	going := r.Phase == run.Waiting || r.Phase == run.Applying || r.Phase == run.Proving
 	if l.p.Hooks == nil || !going {
@@ -41,7 +41,7 @@ func (l *loop) recalled(ctx context.Context, r run.Run) run.Wish {
 	}
 	for _, a := range l.p.Hooks.Ask(ctx, gate.RollbackHook, occasion(r, r.At+1)) {
 		if a.Yes && a.Missing == "" {
-			return run.Wish{Kind: run.WishRollback, By: "hook " + a.Name + " (" + a.Said + ")", Seq: r.WishSeq}
+			return run.Wish{Kind: run.WishRollback, By: "hook " + a.Name + " (" + a.Said + ")", Seq: r.WishSeq, Recalled: true}
 		}
 	}
 	return run.Wish{}

@@ -2,12 +2,15 @@ package drive_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/gate"
+	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 	"github.com/serin-mesh/serin/internal/run"
 )
@@ -88,6 +91,62 @@ func TestHooks_oneThatSaysYesToRollbackTakesEverythingBack(t *testing.T) {
 		t.Errorf("only %v was done before", w.deeds)
 	}
 	w.asBefore()
+}
+
+// S-10, S-48: a hook is nobody who has looked. Onto an old revision that is not known to
+// be well it takes nothing back, whatever the policy is; a person still may.
+func TestHooks_aRollbackGoesOnlyOntoAnOldRevisionThatIsWell(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lost  error // the old revision is not seen, once the hook has said yes
+		sick  bool  // it is, and is not ready
+		wish  bool  // a person's, once it is held
+		phase run.Phase
+		want  string
+	}{
+		"well":      {phase: run.Undone, want: "asked by hook mine (200 OK)"},
+		"not ready": {sick: true, phase: run.Held, want: "asked by hook mine (200 OK); the old revision is unwell: 0 of 2 istiods of default ready (nothing is taken back"},
+		"not seen": {
+			lost: errors.New("no route to host"), phase: run.Held,
+			want: "asked by hook mine (200 OK); the old revision was not seen: no route to host (nothing is taken back",
+		},
+		"not ready, and a person asks": {sick: true, wish: true, phase: run.Undone, want: "asked by max"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := false
+			w, _ := hooked(t, func(kind gate.HookKind, about drive.Occasion) gate.HookAnswer {
+				if kind == gate.RollbackHook {
+					said = said || about.Step > 5
+					return gate.HookAnswer{Yes: about.Step > 5, Said: "200 OK"}
+				}
+				return gate.HookAnswer{Yes: true, Said: "200 OK"}
+			})
+			w.lost = func(time.Time) error {
+				if said {
+					return tt.lost
+				}
+				return nil
+			}
+			w.drifts = func(s *mesh.Snapshot) {
+				for i, c := range s.ControlPlanes {
+					if said && tt.sick && c.Revision == mesh.DefaultRevision {
+						s.ControlPlanes[i].Ready = 0
+					}
+				}
+			}
+			r, err := w.life(t.Context())
+			if tt.wish && err == nil && r.Phase == run.Held {
+				w.wishes = func(run.Run) run.Wish { return run.Wish{Kind: run.WishRollback, By: "max", Seq: 1} }
+				r, err = w.life(t.Context())
+			}
+			if err != nil || r.Phase != tt.phase || !strings.Contains(r.Cause, tt.want) {
+				t.Fatalf("%s because %q, %v", r.Phase, r.Cause, err)
+			}
+			back := slices.ContainsFunc(w.deeds, func(d string) bool { return strings.HasPrefix(d, "revert ") })
+			if back != (tt.phase == run.Undone) {
+				t.Errorf("done: %v", w.deeds)
+			}
+		})
+	}
 }
 
 func TestHooks_aNoInAWaveHoldsAndNoAnswerOpensNothing(t *testing.T) {

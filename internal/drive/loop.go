@@ -108,6 +108,9 @@ func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run,
 		case w.Kind != "":
 			l.looked = false
 			e = run.Event{Kind: run.Wished, At: p.Now(), Wish: w}
+			if w.Recalled {
+				e.Old = l.old(ctx, r)
+			}
 			continue
 		case effect == run.Stop:
 			return r, nil
@@ -370,15 +373,19 @@ func (l *loop) withOld(ctx context.Context, r run.Run, e run.Event) run.Event {
 	if !bad || !begun || r.Plan.Request.OnShut != plan.Rollback {
 		return e
 	}
+	e.Old = l.old(ctx, r)
+	return e
+}
+
+// old is how the revisions are now that an undo would go back to.
+func (l *loop) old(ctx context.Context, r run.Run) gate.Verdict {
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
 	s, err := l.p.Reader.Observe(look)
 	if err != nil {
-		e.Old = gate.Verdict{Gate: gate.OldRevision, State: gate.Unknown, Reason: "the old revision was not seen: " + err.Error()}
-		return e
+		return gate.Verdict{Gate: gate.OldRevision, State: gate.Unknown, Reason: "the old revision was not seen: " + err.Error()}
 	}
-	e.Old = gate.Well(r.Plan.From, s)
-	return e
+	return gate.Well(r.Plan.From, s)
 }
 
 // wish is what a person asked since the last one that the run has taken; the zero

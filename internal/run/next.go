@@ -373,6 +373,12 @@ func (r Run) shut(e Event, why string) (Run, Effect) {
 	if r.Plan.Request.OnShut != plan.Rollback {
 		return r.hold(e.At, why)
 	}
+	return r.back(e, why)
+}
+
+// back takes everything back that nobody has asked for, if the old revision is known
+// to be well now (S-10, S-48), and holds otherwise.
+func (r Run) back(e Event, why string) (Run, Effect) {
 	unwell := gate.OldUnwell(e.Verdicts)
 	if e.Old.State == gate.Open && !unwell {
 		return r.rollback(e.At, why)

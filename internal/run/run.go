@@ -92,4 +92,7 @@ type Wish struct {
 	By   string   `json:"by,omitempty"`
 	Step int      `json:"step,omitempty"` // approve: which step
 	Seq  int64    `json:"seq,omitempty"`  // grows with each wish; the run keeps the last it has taken
+	// Recalled is rollback asked by a hook: nobody has looked, so that it goes only onto
+	// an old revision that is well.
+	Recalled bool `json:"-"`
 }

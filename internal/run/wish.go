@@ -39,7 +39,12 @@ func (r Run) wished(e Event) (Run, Effect) { //nolint:cyclop // a case a wish
 			return r.hold(e.At, "aborted by "+w.By)
 		}
 	case WishRollback:
-		if r.Phase != Undoing {
+		switch {
+		case r.Phase == Undoing:
+		case w.Recalled: // nobody has looked
+			e.Verdicts = r.Verdicts
+			return r.back(e, "asked by "+w.By)
+		default:
 			return r.rollback(e.At, "asked by "+w.By)
 		}
 	}
