@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,9 @@ import (
 // firstAnnotation marks a workload of which only the first pod has moved. It holds
 // all that going on, or back, needs: the process that does so may be another.
 const firstAnnotation = "serin.dev/first-pod"
+
+// pauseTime is how long pausing a Deployment may take after its deed's own time.
+const pauseTime = 30 * time.Second
 
 // first is what the mark says of the workload as it was.
 type first struct {
@@ -46,7 +50,32 @@ func (w *Writer) firstPods(ctx context.Context, st plan.Step, p plan.Plan) error
 	})
 }
 
+// firstPod leaves no Deployment rolling on, whatever stops it: another workload's
+// refusal ends ctx, and nobody watches the pods that would follow (S-8).
 func (w *Writer) firstPod(ctx context.Context, ref mesh.Ref, rev string) error {
+	err := w.oneAhead(ctx, ref, rev)
+	if err == nil || ref.Kind != mesh.KindDeployment {
+		return err
+	}
+	if late := w.pauseAnyway(ctx, ref); late != nil {
+		err = fmt.Errorf("%w; pausing it: %w", err, late)
+	}
+	return err
+}
+
+// pauseAnyway pauses a Deployment whose first pod was begun, or may have been: the
+// answer to the patch may be what was missed.
+func (w *Writer) pauseAnyway(ctx context.Context, ref mesh.Ref) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pauseTime)
+	defer cancel()
+	m, err := w.mark(ctx, ref)
+	if err != nil || m == nil {
+		return err
+	}
+	return w.hold(ctx, ref, true)
+}
+
+func (w *Writer) oneAhead(ctx context.Context, ref mesh.Ref, rev string) error {
 	m, err := w.mark(ctx, ref)
 	if err != nil {
 		return err
@@ -159,24 +188,41 @@ func template(value any) map[string]any {
 	return map[string]any{"metadata": map[string]any{"annotations": map[string]any{restartAnnotation: value}}}
 }
 
-// pauseAtFirst pauses a Deployment once its first new pod has been made.
+// pauseAtFirst pauses a Deployment once its first new pod has been made. One that was
+// paused before that is let go on first.
 func (w *Writer) pauseAtFirst(ctx context.Context, ref mesh.Ref) error {
+	paused, made, err := w.firstMade(ctx, ref)
+	if err == nil && paused && !made {
+		if err = w.hold(ctx, ref, false); err == nil {
+			paused, _, err = w.firstMade(ctx, ref)
+		}
+	}
+	if err != nil || paused {
+		return err
+	}
+	return w.hold(ctx, ref, true)
+}
+
+// firstMade waits until a Deployment has its first new pod, or is paused.
+func (w *Writer) firstMade(ctx context.Context, ref mesh.Ref) (bool, bool, error) {
 	api := w.Kube.AppsV1().Deployments(ref.Namespace)
 	src := source[*appsv1.DeploymentList]{what: "deployments.apps", of: w.Kube, opts: named(ref.Name), list: api.List, watch: api.Watch}
-	paused := false
+	paused, made := false, false
 	err := await(ctx, "its first new pod", src, &appsv1.Deployment{}, func(list []*appsv1.Deployment) (bool, string, error) {
 		d, ok := only(list, ref.Name)
 		if !ok {
 			return true, "", nil
 		}
-		paused = d.Spec.Paused
-		made := d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas > 0
-		return paused || made, fmt.Sprintf("%d of %d pods updated", d.Status.UpdatedReplicas, orOne(d.Spec.Replicas)), nil
+		seen := d.Status.ObservedGeneration >= d.Generation
+		paused, made = d.Spec.Paused, d.Status.UpdatedReplicas > 0
+		return seen && (paused || made), fmt.Sprintf("%d of %d pods updated", d.Status.UpdatedReplicas, orOne(d.Spec.Replicas)), nil
 	})
-	if err != nil || paused {
-		return err
-	}
-	return w.reshape(ctx, ref, map[string]any{"spec": map[string]any{"paused": true}})
+	return paused, made, err
+}
+
+// hold pauses a Deployment, or lets it go on.
+func (w *Writer) hold(ctx context.Context, ref mesh.Ref, paused bool) error {
+	return w.reshape(ctx, ref, map[string]any{"spec": map[string]any{"paused": paused}})
 }
 
 // leaveFirst ends the state in which only the first pod has moved, if the workload

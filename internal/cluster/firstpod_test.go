@@ -2,15 +2,19 @@ package cluster_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/serin-mesh/serin/internal/drive"
 	"github.com/serin-mesh/serin/internal/mesh"
 	"github.com/serin-mesh/serin/internal/plan"
 )
@@ -166,5 +170,72 @@ func TestFirstPodOfAStatefulSet(t *testing.T) {
 	s, err := w.Kube.AppsV1().StatefulSets("shop").Get(t.Context(), "db", metav1.GetOptions{})
 	if err != nil || *s.Spec.UpdateStrategy.RollingUpdate.Partition != 0 || s.Annotations["serin.dev/first-pod"] != "" {
 		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+// S-8: one workload's refusal ends the step for all. A Deployment whose first pod was
+// begun by then is paused, not left to roll on; taken up again, it makes that pod.
+func TestFirstPods_areNotLeftRollingWhenAnotherIsRefused(t *testing.T) {
+	w, _, writer := shop(t)
+	gvr := appsv1.SchemeGroupVersion.WithResource("deployments")
+	till := deployment("shop", "till", 2, "app", "till:1")
+	till.Status.UpdatedReplicas = 1 // a rollout of somebody's, which will get stuck
+	if err := w.kube.Tracker().Add(till); err != nil {
+		t.Fatal(err)
+	}
+	update(t, w, "deployments", "cart", func(d *appsv1.Deployment) {
+		three := int32(3)
+		d.Spec.Replicas = &three
+		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 3, UpdatedReplicas: 3, ReadyReplicas: 3, AvailableReplicas: 3}
+	})
+	var paused []bool
+	w.kube.PrependReactor("patch", "deployments", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		p, ok := a.(clienttesting.PatchActionImpl)
+		if !ok || p.Name != "cart" {
+			return false, nil, nil
+		}
+		var change struct {
+			Metadata struct{ Annotations map[string]string }
+			Spec     struct{ Paused *bool }
+		}
+		if err := json.Unmarshal(p.Patch, &change); err != nil {
+			return true, nil, err
+		}
+		made := int32(0)
+		if change.Spec.Paused == nil { // the first pod is begun, and not made before the other is refused
+			till.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Message: "no image"}}
+			if err := w.kube.Tracker().Update(gvr, till.DeepCopy(), "shop"); err != nil {
+				return true, nil, err
+			}
+		} else {
+			paused = append(paused, *change.Spec.Paused)
+			if len(paused) > 1 {
+				made = 1
+			}
+		}
+		o, err := w.kube.Tracker().Get(gvr, "shop", "cart")
+		if err != nil {
+			return true, nil, err
+		}
+		d := o.(*appsv1.Deployment).DeepCopy()
+		d.Status.UpdatedReplicas = made
+		return false, nil, w.kube.Tracker().Update(gvr, d, "shop")
+	})
+	toNew(t, w)
+	st := firstOf(mesh.KindDeployment, "cart")
+	both := st
+	both.Workloads = append(slices.Clone(st.Workloads), mesh.Ref{Kind: mesh.KindDeployment, Namespace: "shop", Name: "till"})
+	err := writer.Apply(t.Context(), both, plan.Plan{}, mesh.Snapshot{})
+	if !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), "shop/till") || !strings.Contains(err.Error(), "no image") {
+		t.Fatalf("got %v", err)
+	}
+	if d := cart(t, w); !d.Spec.Paused || d.Annotations["serin.dev/first-pod"] == "" || d.Status.UpdatedReplicas != 0 {
+		t.Errorf("it rolls on: paused %v, %d updated", d.Spec.Paused, d.Status.UpdatedReplicas)
+	}
+	if err := writer.Apply(t.Context(), st, plan.Plan{}, mesh.Snapshot{}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cart(t, w); !d.Spec.Paused || d.Status.UpdatedReplicas != 1 || !slices.Equal(paused, []bool{true, false, true}) {
+		t.Errorf("taken up again: paused %v, %d updated, asked for %v", d.Spec.Paused, d.Status.UpdatedReplicas, paused)
 	}
 }
