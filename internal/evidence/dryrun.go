@@ -66,8 +66,12 @@ func (g *Gatherer) dryRunPart(ctx context.Context, q gate.Question, s mesh.Snaps
 // candidates returns the pods that show who injects a namespace. Where the
 // namespace has a label that decides, an unlabelled pod shows it. Where it has
 // none, pods opt in themselves (R§1.7): then one pod for each way the workloads
-// in question do, labelled as theirs are; without any, an unlabelled one.
+// in question do, labelled as theirs are; without any, an unlabelled one. Where those
+// that were in question are gone, none: a plain pod is not injected, and need not be.
 func candidates(ns string, q gate.Question, s mesh.Snapshot) []candidate {
+	if q.Deserted(ns, s) {
+		return nil
+	}
 	if labelled(s, ns) {
 		return []candidate{{namespace: ns}}
 	}

@@ -165,6 +165,20 @@ func TestInAnUnlabelledNamespaceThePodsAskAsTheWorkloadsDo(t *testing.T) {
 	if diff := cmp.Diff([]gate.DryRun{{Namespace: "legacy"}, {Namespace: "legacy"}}, ev.DryRuns); diff != "" {
 		t.Error(diff)
 	}
+	// One of those in question was deleted: the others tell. All were: nobody is asked for.
+	w.reader.snapshot.Workloads = w.reader.snapshot.Workloads[1:]
+	if diff := cmp.Diff([]gate.DryRun{byDefault, byDefault}, gatherDryRuns(t, w, q, gate.Injection).DryRuns); diff != "" {
+		t.Error(diff)
+	}
+	w.reader.snapshot.Workloads = w.reader.snapshot.Workloads[2:]
+	if ev := gatherDryRuns(t, w, q, gate.Injection); len(ev.DryRuns) > 0 {
+		t.Errorf("got %+v", ev.DryRuns)
+	}
+	// The namespace was labelled meanwhile: a plain pod tells.
+	w.reader.snapshot.Namespaces[0].Labels = map[string]string{"istio-injection": "enabled"}
+	if ev := gatherDryRuns(t, w, q, gate.Injection); len(ev.DryRuns) != 2 {
+		t.Errorf("got %+v", ev.DryRuns)
+	}
 }
 
 func TestTheNewInjectorIsProvenBeforeAnythingUsesIt(t *testing.T) {

@@ -62,6 +62,13 @@ func firstPods(t *testing.T, q *gate.Question, ev *gate.Evidence) {
 	}
 }
 
+// optedIn asks about a workload of an unlabelled namespace too, which is gone.
+func optedIn(q *gate.Question, ev *gate.Evidence) {
+	q.Namespaces = append(q.Namespaces, "legacy")
+	q.Workloads = append(q.Workloads, mesh.Ref{Kind: mesh.KindDeployment, Namespace: "legacy", Name: "cart"})
+	ev.Snapshot.Namespaces = append(ev.Snapshot.Namespaces, mesh.Namespace{Name: "legacy"})
+}
+
 func pod(t *testing.T, ev *gate.Evidence, of mesh.Ref) *mesh.Pod {
 	t.Helper()
 	i := slices.IndexFunc(ev.Snapshot.Pods, func(p mesh.Pod) bool { return p.Workload == of })
@@ -112,6 +119,25 @@ func TestJudge(t *testing.T) {
 		{"an error hides no wrong one", gate.Injection, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
 			ev.DryRuns[0].Error, ev.DryRuns[1].Revision = "quota", "old"
 		}, gate.Shut, `"old"`},
+		{"S9 the workloads in question are gone", gate.Injection, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			optedIn(q, ev)
+		}, gate.Open, "each of 1 namespaces are injected by new; not asked, since the workloads that were in question are gone: legacy"},
+		{"S9 nothing else is in question", gate.Injection, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			optedIn(q, ev)
+			q.Namespaces, ev.DryRuns = []string{"legacy"}, nil
+		}, gate.Open, "each of 0 namespaces are injected by new; not asked"},
+		{"S47 one of them is there and was not asked", gate.Injection, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			optedIn(q, ev)
+			ev.Snapshot.Workloads = append(ev.Snapshot.Workloads, mesh.Workload{Ref: q.Workloads[1]})
+		}, gate.Unknown, "0 dry-run pods in legacy"},
+		{"S47 the mesh was not seen", gate.Injection, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			optedIn(q, ev)
+			ev.Snapshot = mesh.Snapshot{}
+		}, gate.Unknown, "the mesh was not observed"},
+		{"S47 its own label decides", gate.Injection, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			optedIn(q, ev)
+			ev.Snapshot.Namespaces[len(ev.Snapshot.Namespaces)-1].Labels = map[string]string{mesh.RevLabel: "new"}
+		}, gate.Unknown, "0 dry-run pods in legacy"},
 		{"S47 no namespace", gate.Injection, func(_ *testing.T, q *gate.Question, _ *gate.Evidence) { q.Namespaces = nil }, gate.Unknown, "no namespace"},
 
 		{"at full size", gate.ControlPlane, nil, gate.Open, "2 of 2"},
