@@ -81,11 +81,8 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 	c := &cobra.Command{
 		Use: v.use + " NAME", Args: one("a gateway"), Short: v.short, Long: v.long, Example: v.example,
 		RunE: func(c *cobra.Command, args []string) error {
-			switch {
-			case v.needsRevision && o.Revision == "":
-				return fmt.Errorf("which revision the new gateway is of is missing\n  remedy: %s %s --revision REVISION", c.CommandPath(), args[0])
-			case v.needsPods && o.Pods == "":
-				return fmt.Errorf("how many pods are to be in the Service is missing\n  remedy: %s %s --to 1", c.CommandPath(), args[0])
+			if err := v.complete(o, c.CommandPath()+" "+args[0]); err != nil {
+				return err
 			}
 			r, err := f.request(o)
 			if err != nil {
@@ -94,6 +91,11 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 			g, err := a.namedGateway(c.Context(), args[0])
 			if err != nil {
 				return err
+			}
+			if v.verb == plan.GatewayShift {
+				if done, err := a.shiftOfRun(c.Context(), g, o.Pods, f.dryRun); done || err != nil {
+					return err
+				}
 			}
 			r.Operation.Name, r.Operation.Namespace = g.Ref.Name, g.Ref.Namespace
 			return a.operate(c.Context(), operation{request: r, flags: f, again: typed(c, args)})
@@ -116,6 +118,17 @@ func (a *app) gatewayMove(v gatewayVerb) *cobra.Command {
 		fs.StringVar(&o.Pods, "to", "", v.pods)
 	}
 	return c
+}
+
+// complete says what was not given and must be.
+func (v gatewayVerb) complete(o plan.Operation, typed string) error {
+	switch {
+	case v.needsRevision && o.Revision == "":
+		return fmt.Errorf("which revision the new gateway is of is missing\n  remedy: %s --revision REVISION", typed)
+	case v.needsPods && o.Pods == "":
+		return fmt.Errorf("how many pods are to be in the Service is missing\n  remedy: %s --to 1", typed)
+	}
+	return nil
 }
 
 // namedGateway is the gateway of that name, in the namespace of -n where that is given.

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -91,6 +94,40 @@ func (w *Writer) openGateway(ctx context.Context, st plan.Step, to plan.Pods) er
 		}
 	}
 	return nil
+}
+
+// admitTime is how long a pod's readiness may take to follow its gate, before the
+// next one is looked at.
+const admitTime = 10 * time.Second
+
+// Admit lets a pod that its gate holds into the Service, unless so many of the
+// workload's are in, and waits a while for it to be Ready. It says whether it did;
+// most 0 is no bound.
+func (w *Writer) Admit(ctx context.Context, ref mesh.Ref, name string, most int) (bool, error) {
+	pods, err := w.gatedPods(ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	in := 0
+	for _, p := range pods {
+		if condition(p, mesh.ProvenGate) {
+			in++
+		}
+	}
+	p, there := only(pods, name)
+	if !there || !held(p) || most > 0 && in >= most {
+		return false, nil
+	}
+	if err := w.prove(ctx, p, true); err != nil {
+		return false, err
+	}
+	wait, cancel := context.WithTimeout(ctx, admitTime)
+	defer cancel()
+	_ = w.podsAre(wait, ref, "pod "+name, func(all []*corev1.Pod) (bool, string) { // it is let in, Ready or not
+		now, ok := only(all, name)
+		return !ok || condition(now, corev1.PodReady), "its readiness has not followed its gate yet"
+	})
+	return true, nil
 }
 
 func rank(p *corev1.Pod) int {
@@ -238,9 +275,21 @@ func (w *Writer) enough(ctx context.Context, st plan.Step, to plan.Pods) error {
 	}
 	need := max(to.From, int(mine.Status.ReadyReplicas))
 	if left := int(other.Status.ReadyReplicas) + to.To; left < need {
-		return refused("%d pods would be ready behind the Service, and %d are: those of %s must be in it first (serin gateway shift, or scale it)", left, need, st.Behind)
+		return refused("%d pods would be ready behind the Service, and %d are: those of %s must be in it first (%s)", left, need, st.Behind, more(other, need-to.To))
 	}
 	return nil
+}
+
+// more is how a gateway comes to so many ready pods behind its Service.
+func more(d *appsv1.Deployment, n int) string {
+	var say []string
+	if int(orOne(d.Spec.Replicas)) < n {
+		say = append(say, fmt.Sprintf("kubectl -n %s scale deployment %s --replicas=%d", d.Namespace, d.Name, n))
+	}
+	if gated(d.Spec.Template.Spec) {
+		say = append(say, fmt.Sprintf("serin gateway shift %s -n %s --to 100%%", d.Name, d.Namespace))
+	}
+	return strings.Join(append(say, "serin resume"), ", then ")
 }
 
 // renewGateway brings a drained gateway's release to the plan's chart version, its

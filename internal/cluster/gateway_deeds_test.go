@@ -188,6 +188,33 @@ func TestS29_openingLetsPodsInOneByOne(t *testing.T) {
 	}
 }
 
+// S-29, S-30: a pod that was made anew comes in too, once, and never beside more than may be.
+func TestS30_aPodMadeAnewIsAdmitted(t *testing.T) {
+	g := newGateways(t)
+	for _, tt := range []struct {
+		pod  string
+		most int
+		in   bool
+	}{
+		{"edge-2-a", 1, true},
+		{"edge-2-a", 0, false}, // it is in
+		{"edge-2-b", 1, false}, // as many as may be are in
+		{"gone", 0, false},
+		{"edge-2-b", 2, true},
+	} {
+		in, err := g.writer.Admit(t.Context(), ref("edge-2"), tt.pod, tt.most)
+		if err != nil || in != tt.in {
+			t.Errorf("%s, at most %d: %v, %v", tt.pod, tt.most, in, err)
+		}
+	}
+	if in := g.ready("edge-2"); !slices.Equal(in, []string{"edge-2-a", "edge-2-b"}) {
+		t.Errorf("in the Service are %v", in)
+	}
+	if _, err := g.writer.Admit(t.Context(), ref("edge"), "edge-a", 0); !errors.Is(err, drive.ErrRefused) {
+		t.Errorf("one that nothing holds: %v", err)
+	}
+}
+
 // S-30: drained to zero and back, twice; never while the other has fewer ready ones.
 func TestS30_drainedOnlyWhenTheOtherStands(t *testing.T) {
 	g := newGateways(t)
@@ -218,7 +245,8 @@ func TestS30_drainedOnlyWhenTheOtherStands(t *testing.T) {
 		t.Errorf("back, it has %v", in)
 	}
 	g.status("edge", 3, 3) // a scaler has grown it since the plan was made
-	if err := g.writer.Apply(t.Context(), drain, plan.Plan{}, mesh.Snapshot{}); !errors.Is(err, drive.ErrRefused) {
+	err = g.writer.Apply(t.Context(), drain, plan.Plan{}, mesh.Snapshot{})
+	if want := "kubectl -n shop scale deployment edge-2 --replicas=3, then serin gateway shift edge-2 -n shop --to 100%, then serin resume"; !errors.Is(err, drive.ErrRefused) || !strings.Contains(err.Error(), want) {
 		t.Errorf("grown to three, with two beside it: %v", err)
 	}
 }

@@ -78,6 +78,7 @@ type loop struct {
 	quiet    time.Duration // since the last look for what Git does
 	waits    int           // the step that was marked as waiting for Git, by its number
 	warned   time.Time     // the last look for Gateways that are frozen for too long
+	tender   Tender        // of gateways' pods that are made anew
 	expected mesh.Snapshot
 	done     int // steps that expected holds, -1 before the first
 }
@@ -144,10 +145,15 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 			e.Notes = t.Told()
 		}
 		return e, nil
-	case run.Observe:
-		return l.observe(ctx, r)
-	case run.Await:
-		return l.await(ctx, r)
+	case run.Observe, run.Await:
+		notes := l.tend(ctx, r)
+		wait := l.observe
+		if effect == run.Await {
+			wait = l.await
+		}
+		e, err := wait(ctx, r)
+		e.Notes = notes
+		return e, err
 	case run.Stop:
 	}
 	return run.Event{Kind: run.Began, At: l.p.Now()}, nil

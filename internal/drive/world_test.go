@@ -54,6 +54,9 @@ type world struct {
 	hooks    drive.Hooks
 	looks    int // at the mesh
 	warnings []time.Time
+	admitted []string // pods that were let into their Service
+	unknown  string   // a pod that no istiod knows
+	lacks    string   // a pod that lacks what the others serve
 }
 
 func newWorld(t *testing.T, onShut plan.OnShut) *world {
@@ -158,6 +161,25 @@ func (w *world) do(ctx context.Context, what string, st plan.Step, f func()) err
 
 func (w *world) Warn(context.Context, mesh.Snapshot) { w.warnings = append(w.warnings, w.now) }
 
+// Admit keeps the bound by itself, as the cluster's does.
+func (w *world) Admit(_ context.Context, of mesh.Ref, name string, most int) (bool, error) {
+	in := 0
+	for _, p := range w.s.PodsOf(of) {
+		if p.Ready {
+			in++
+		}
+	}
+	w.s = w.s.Clone()
+	for i, p := range w.s.Pods {
+		if p.Workload == of && p.Name == name && p.Held && (most == 0 || in < most) {
+			w.s.Pods[i].Ready, w.s.Pods[i].Held = true, false
+			w.admitted = append(w.admitted, name)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (w *world) Mark(step int) { w.marks = append(w.marks, step) }
 
 func (w *world) Since(step int, at time.Time) {
@@ -191,7 +213,16 @@ func (w *world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) 
 		d := gate.DryRun{Namespace: s.IstioNamespace, Revision: q.Revision, Proxies: 1}
 		ev.DryRuns = append(ev.DryRuns, d, d)
 	}
+	if q.Beside != nil {
+		ev.Parity, ev.Answers = &gate.Parity{Old: q.Beside.Name, New: 1, Facts: 3}, &gate.Answers{Old: q.Beside.Name, Asked: 2}
+		if w.lacks != "" && (q.Pod == "" || q.Pod == w.lacks) {
+			ev.Parity.Missing = []string{"a route"}
+		}
+	}
 	for _, p := range s.Pods {
+		if p.Name == w.unknown {
+			continue
+		}
 		ev.Proxies = append(ev.Proxies, gate.Proxy{Namespace: p.Namespace, Name: p.Name, Revision: p.Revision, Version: p.Version})
 		ev.Served[p.Namespace+"/"+p.Name] = 10
 	}

@@ -54,6 +54,11 @@ func (g *Gatherer) gatewayPart(ctx context.Context, q gate.Question, s mesh.Snap
 	return p
 }
 
+// compares says whether the pod is one of those in question, and there.
+func compares(q gate.Question, p mesh.Pod) bool {
+	return slices.Contains(q.Workloads, p.Workload) && (p.Ready || p.Held) && (q.Pod == "" || p.Name == q.Pod)
+}
+
 func pairOf(q gate.Question, s mesh.Snapshot) (pair, error) {
 	var two pair
 	if q.Beside == nil {
@@ -62,9 +67,9 @@ func pairOf(q gate.Question, s mesh.Snapshot) (pair, error) {
 	for _, p := range s.Pods {
 		switch {
 		case p.Leaving:
-		case p.Workload == *q.Beside && p.Ready:
+		case p.Workload == *q.Beside && p.Ready && p.Name != q.Pod: // one pod may be compared with another of its own
 			two.old = p
-		case slices.Contains(q.Workloads, p.Workload) && (p.Ready || p.Held):
+		case compares(q, p):
 			two.new = append(two.new, p)
 		}
 	}

@@ -61,6 +61,11 @@ func TestS29_gatewaysAreComparedPodByPod(t *testing.T) {
 		}, differ: "http://b.example:80/: 404 Not Found by new-0, 200 OK by old-0"},
 		{name: "it does not answer", old: dumped("a.example"), new: dumped("a.example"), differ: "no answer by new-0"},
 		{name: "its dump cannot be read", old: dumped("a.example"), answer: says(""), missing: "new-0"},
+		{name: "one pod, and another of its own that serves", new: dumped("a.example"), answer: says(""), change: func(w *world, q *gate.Question) {
+			w.reader.snapshot.Pods = append(w.reader.snapshot.Pods, mesh.Pod{Namespace: "edge", Name: "old-0", Workload: q.Workloads[0], Ready: true}, mesh.Pod{Namespace: "edge", Name: "unread-0", Workload: q.Workloads[0], Held: true})
+			w.reader.snapshot.Pods = w.reader.snapshot.Pods[1:]
+			q.Beside, q.Pod = &q.Workloads[0], "new-0"
+		}, old: dumped("a.example", "b.example"), lacks: "b.example"},
 		{name: "nobody is beside it", change: func(_ *world, q *gate.Question) { q.Beside = nil }, missing: "no gateway to compare with"},
 		{name: "the old one has no ready pod", change: func(w *world, _ *gate.Question) { w.reader.snapshot.Pods[0].Ready = false }, missing: "no ready pod to compare with"},
 		{name: "no new pod is there", change: func(w *world, _ *gate.Question) { w.reader.snapshot.Pods[2].Held = false }, missing: "no new pod is there yet"},

@@ -76,6 +76,7 @@ type Question struct {
 	Beside     *mesh.Ref  `json:"beside,omitempty"`     // the gateway that Workloads are to equal
 	Held       bool       `json:"held,omitempty"`       // pods that only their readiness gate keeps from being Ready are there (S-29)
 	Opened     int        `json:"opened,omitempty"`     // but so many of them are to be Ready
+	Pod        string     `json:"pod,omitempty"`        // the only pod of Workloads in question, and nobody else's
 }
 
 // Evidence is what an adapter saw. A part that could not be gathered is nil or

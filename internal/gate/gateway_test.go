@@ -80,3 +80,44 @@ func TestRolledOut_heldPods(t *testing.T) {
 		})
 	}
 }
+
+// S-29: one pod that is to come into the Service again is judged by itself: others that
+// are not there, or not well, are not its news; and it is not proven where it is not there.
+func TestS29_onePodByItself(t *testing.T) {
+	ref := mesh.Ref{Kind: mesh.KindDeployment, Namespace: "istio-ingress", Name: "istio-ingress"}
+	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	for i := range s.Workloads {
+		if s.Workloads[i].Ref == ref {
+			s.Workloads[i].Replicas = 3
+		}
+	}
+	s.Pods = []mesh.Pod{
+		{Namespace: ref.Namespace, Name: "held", Workload: ref, Revision: "1-29-1", Held: true},
+		{Namespace: ref.Namespace, Name: "starting", Workload: ref, Revision: "1-29-1"},
+		{Namespace: ref.Namespace, Name: "restarted", Workload: ref, Revision: "1-29-1", Held: true, Restarts: 1},
+		{Namespace: ref.Namespace, Name: "bare", Workload: ref, Held: true},
+		{Namespace: "default", Name: "lost", Workload: mesh.Ref{Kind: mesh.KindDeployment, Namespace: "default", Name: "x"}, Revision: "default", Ready: true},
+	}
+	ev := gate.Evidence{Snapshot: s}
+	for _, name := range []string{"held", "starting", "restarted"} {
+		ev.Proxies = append(ev.Proxies, gate.Proxy{Namespace: ref.Namespace, Name: name, Revision: "1-29-1", Version: "1.29.1"})
+	}
+	for _, tt := range []struct {
+		pod             string
+		steady, proxies gate.State
+	}{
+		{"held", gate.Open, gate.Open},
+		{"starting", gate.Unknown, gate.Open},
+		{"restarted", gate.Open, gate.Shut},
+		{"bare", gate.Unknown, gate.Unknown},
+		{"gone", gate.Unknown, gate.Unknown},
+	} {
+		q := gate.Question{Workloads: []mesh.Ref{ref}, Revision: "1-29-1", Version: "1.29.1", Held: true, Pod: tt.pod}
+		if v := gate.Judge(gate.Steady, q, ev); v.State != tt.steady {
+			t.Errorf("%s: %+v, want %s", tt.pod, v, tt.steady)
+		}
+		if v := gate.Judge(gate.Proxies, q, ev); v.State != tt.proxies {
+			t.Errorf("%s: %+v, want %s", tt.pod, v, tt.proxies)
+		}
+	}
+}

@@ -24,7 +24,7 @@ func proxies(q Question, ev Evidence) (State, string) {
 	}
 	var c census
 	for _, pod := range ev.Snapshot.Pods {
-		if !pod.Leaving && pod.Revision != "" {
+		if !pod.Leaving && pod.Revision != "" && (q.Pod == "" || q.moves(pod)) {
 			c.take(q, pod, by[pod.Namespace+"/"+pod.Name])
 		}
 	}
@@ -33,7 +33,7 @@ func proxies(q Question, ev Evidence) (State, string) {
 
 // moves says whether the step moves the pod.
 func (q Question) moves(p mesh.Pod) bool {
-	return slices.Contains(q.Workloads, p.Workload) && (!q.FirstPods || p.Revision == q.Revision)
+	return slices.Contains(q.Workloads, p.Workload) && (!q.FirstPods || p.Revision == q.Revision) && (q.Pod == "" || p.Name == q.Pod)
 }
 
 // census sorts the proxies of a mesh by what they say of the step.
@@ -76,6 +76,8 @@ func (c *census) verdict(q Question) (State, string) {
 		return Unknown, unwell
 	case len(c.waiting) > 0:
 		return Unknown, fmt.Sprintf("%d moved proxies in sync; %s", c.moved, some(c.waiting))
+	case q.Pod != "" && c.moved == 0:
+		return Unknown, "pod " + q.Pod + " is not there, or nobody has injected it"
 	}
 	return Open, fmt.Sprintf("%d moved proxies in sync with %s, the others well", c.moved, q.Revision)
 }

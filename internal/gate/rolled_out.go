@@ -61,7 +61,7 @@ type counted struct {
 func (c *counted) add(q Question, w mesh.Workload, pods []mesh.Pod) {
 	here := 0
 	for _, p := range pods {
-		if p.Leaving {
+		if p.Leaving || q.Pod != "" && p.Name != q.Pod {
 			continue
 		}
 		if p.Revision == q.Revision && (p.Ready || q.Held && p.Held) {
@@ -73,8 +73,12 @@ func (c *counted) add(q Question, w mesh.Workload, pods []mesh.Pod) {
 			c.ready++
 		}
 	}
-	c.want += w.Replicas
-	c.good += min(here, w.Replicas)
+	want := w.Replicas
+	if q.Pod != "" {
+		want = 1
+	}
+	c.want += want
+	c.good += min(here, want)
 }
 
 // firstReady wants a ready pod of each workload on the revision, and none on it

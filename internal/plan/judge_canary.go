@@ -93,8 +93,8 @@ func (b *builder) judgeCanary(c canary) {
 	}
 	b.judgeSelected(c.g, c.held)
 	b.judgeLed(c)
-	b.find(codeGatewayHeld, Info, release, "a pod of it that is made anew, by a drain or a node that fails, is held out of the Service until serin opens it",
-		"serin gateway shift "+c.held.Name+" -n "+c.held.Namespace)
+	b.find(codeGatewayHeld, Info, release, "a pod of it that is made anew, by a drain or a node that fails, is held out of the Service until serin lets it in: by itself while it drives the run, by hand else",
+		shiftIn(c.held.Name, c.held.Namespace))
 }
 
 // judgeScalers refuses two that size one gateway (S-30).

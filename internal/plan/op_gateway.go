@@ -64,8 +64,8 @@ func (b *builder) addGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 	b.judgeSelected(g, want)
 	b.leave(g.Next)
 	want.Version = b.req.To
-	b.find(codeGatewayHeld, Info, "release "+want.Namespace+"/"+name, "a pod of it that is made anew, by a drain or a scaler, is held out of the Service until serin opens it",
-		"serin gateway shift "+name+" -n "+want.Namespace)
+	b.find(codeGatewayHeld, Info, "release "+want.Namespace+"/"+name, "a pod of it that is made anew, by a drain or a scaler, is held out of the Service until serin lets it in",
+		shiftIn(name, want.Namespace))
 	b.lead(Step{
 		Kind: AddGateway, Target: want.Namespace + "/" + name, From: g.Next, To: i.Revision, Version: want.Version, Namespace: want.Namespace, Release: &want, Like: r.Name,
 		Workloads: []mesh.Ref{ref}, Why: "behind the same Service, held out of it: injected by " + i.String(), Needs: []gate.Name{gate.ControlPlane},
@@ -207,8 +207,28 @@ func (b *builder) judgeLeft(g mesh.Gateway, gone int) {
 	}
 	if left := others + g.Ready - gone; left < need {
 		b.find(codeGatewayDips, Mandatory, "gateway "+g.Ref.String(), fmt.Sprintf("%s would be ready behind its Service, and %d are needed", mesh.Count(left, "pod"), need),
-			"let the other gateway's pods in first (serin gateway shift), or bring it back (serin gateway restore)")
+			b.moreBeside(g))
 	}
+}
+
+// moreBeside says how another gateway comes to serve behind the Service.
+func (b *builder) moreBeside(g mesh.Gateway) string {
+	for _, ref := range g.Beside {
+		if w, _ := b.s.Workload(ref); w.Gated && w.Replicas > 0 {
+			return "let the other gateway's pods in first: " + shiftIn(ref.Name, ref.Namespace)
+		}
+	}
+	for _, ref := range g.Beside {
+		if w, _ := b.s.Workload(ref); !w.Gated {
+			return "bring the other gateway back first: serin gateway restore " + ref.Name + " -n " + ref.Namespace
+		}
+	}
+	return "put another one beside it first: serin gateway add " + g.Ref.Name + " -n " + g.Ref.Namespace + " --revision REVISION"
+}
+
+// shiftIn is the command that lets all of a second gateway's pods in.
+func shiftIn(name, namespace string) string {
+	return "serin gateway shift " + name + " -n " + namespace + " --to 100%"
 }
 
 // drainGateway takes a gateway to zero once others stand behind its Service.

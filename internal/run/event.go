@@ -13,7 +13,7 @@ type Event struct {
 	Why      string         // of bad news
 	Final    bool           // Failed: it was refused, trying again is no use
 	Slow     bool           // Failed: it did not come to its end, in time or at what it saw, and is not tried once more
-	Notes    []string       // Applied, Reverted, Failed: what the deed had to say beside its end
+	Notes    []string       // what a deed had to say beside its end, or was done beside the step
 	Verdicts []gate.Verdict // Judged
 	Old      gate.Verdict   // of the revisions an undo would go back to, where there is bad news (S-48)
 	Drift    []string       // Drifted

@@ -125,6 +125,7 @@ func canary(versions []string) *meshtest.World {
 //	mesh edit istioctl                     installed by istioctl, and not by Helm
 //	mesh edit selectors                    nobody has looked at what selects pods
 //	mesh edit hpa NAMESPACE NAME           a Deployment that an HPA sizes
+//	mesh edit anew NAMESPACE NAME          its pods are made anew, and held out by their readiness gate
 func edit(w world, args []string) int {
 	s, err := w.Survey(context.Background())
 	if err != nil {
@@ -167,6 +168,14 @@ func edit(w world, args []string) int {
 				s.Workloads[i].Owner, s.Edge.Services[0].Owner, s.Workloads[i].Proxy.Account = owner, owner, "istio-ingress"
 			}
 		}
+	case args[0] == "anew" && len(args) == 3:
+		of := mesh.Ref{Kind: mesh.KindDeployment, Namespace: args[1], Name: args[2]}
+		for i, p := range s.Pods {
+			if p.Workload == of {
+				s.Pods[i].Name, s.Pods[i].Ready, s.Pods[i].Held = p.Name+"-anew", false, true
+			}
+		}
+		ready(&s, of)
 	case args[0] == "selectors":
 		s.Survey.Selectors = nil
 	case args[0] == "hpa" && len(args) == 3:

@@ -323,6 +323,38 @@ func (w world) Apply(_ context.Context, st plan.Step, _ plan.Plan, _ mesh.Snapsh
 	return nil
 }
 
+// Admit lets a pod in whose readiness gate holds it.
+func (w world) Admit(_ context.Context, of mesh.Ref, name string, _ int) (bool, error) {
+	s, err := w.stored()
+	if err != nil {
+		return false, err
+	}
+	for i, p := range s.Pods {
+		if p.Workload == of && p.Name == name && p.Held {
+			s.Pods[i].Held, s.Pods[i].Ready = false, true
+			ready(&s, of)
+			w.save("snapshot.yaml", s)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ready counts the workload's ready pods.
+func ready(s *mesh.Snapshot, of mesh.Ref) {
+	n := 0
+	for _, p := range s.PodsOf(of) {
+		if p.Ready {
+			n++
+		}
+	}
+	for i := range s.Workloads {
+		if s.Workloads[i].Ref == of {
+			s.Workloads[i].Ready = n
+		}
+	}
+}
+
 // Revert is Apply's inverse.
 func (w world) Revert(_ context.Context, st plan.Step, _ plan.Plan, before mesh.Snapshot) error {
 	s, err := w.stored()
@@ -345,6 +377,7 @@ func (w world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (
 		At: w.now(), Snapshot: s, Proxies: proxiesOf(s), Served: map[string]int{},
 		Requests: []gate.Comparison{{Before: gate.Window{Sent: 500}, Now: gate.Window{Sent: 500}}},
 	}
+	ev.Proxies = slices.DeleteFunc(ev.Proxies, func(p gate.Proxy) bool { return p.Name == w.read("lost") })
 	if q.Beside != nil {
 		ev.Parity, ev.Answers = &gate.Parity{Old: q.Beside.Name + "-0", New: 1, Facts: 4}, &gate.Answers{Old: q.Beside.Name + "-0", Asked: 3}
 		switch w.read("shut") {
