@@ -14,6 +14,7 @@ import (
 type Serving struct {
 	Facts []string // listeners, routes and certificates, a line each, sorted
 	Asks  []Ask    // a request for each host, port and path that it routes
+	Mute  []string // what no plain request can be sent to, and why, sorted
 }
 
 // Ask is one request that a gateway routes.
@@ -58,11 +59,14 @@ func (d Dump) Serving() (Serving, error) {
 		if name == "default" || name == "ROOTCA" { // the pod's own identity
 			continue
 		}
-		chain, _ := field(inside(o, "secret", "tls_certificate", "certificate_chain"), "inline_bytes").(string)
+		chain := text(field(inside(o, "secret", "tls_certificate", "certificate_chain"), "inline_bytes"))
+		chain += text(field(inside(o, "secret", "validation_context", "trusted_ca"), "inline_bytes")) // of clients: a secret has one or the other
 		s.Facts = append(s.Facts, fmt.Sprintf("certificate %s %.6x", name, sha256.Sum256([]byte(chain))))
 	}
 	slices.Sort(s.Facts)
 	s.Facts = slices.Compact(s.Facts)
+	slices.Sort(s.Mute)
+	s.Mute = slices.Compact(s.Mute)
 	slices.SortFunc(s.Asks, func(a, b Ask) int { return strings.Compare(a.String()+a.SNI, b.String()+b.SNI) })
 	s.Asks = slices.Compact(s.Asks)
 	return s, nil
@@ -76,13 +80,19 @@ func (s *Serving) listener(l map[string]any, doors map[string][]door) {
 		for _, x := range objects(field(inside(c, "transport_socket", "typed_config", "common_tls_context"), "tls_certificate_sds_secret_configs")) {
 			secrets = append(secrets, text(x["name"]))
 		}
+		demands, _ := field(inside(c, "transport_socket", "typed_config"), "require_client_certificate").(bool)
 		fact := []string{fmt.Sprintf("listener :%d", port)}
 		if len(names) > 0 {
 			fact = append(fact, "for "+strings.Join(names, ","))
 		}
+		name := strings.Join(fact, " ")
 		if len(secrets) > 0 {
 			fact = append(fact, "with certificate "+strings.Join(secrets, ","))
 		}
+		if demands {
+			fact = append(fact, "from clients with one")
+		}
+		routed := false
 		for _, f := range objects(field(c, "filters")) {
 			config := inside(f, "typed_config")
 			if to := text(field(config, "cluster")); to != "" {
@@ -92,10 +102,19 @@ func (s *Serving) listener(l map[string]any, doors map[string][]door) {
 			if routes == "" {
 				continue
 			}
+			routed = true
 			fact = append(fact, "by routes "+routes)
-			doors[routes] = append(doors[routes], opened(port, names, len(secrets) > 0)...)
+			if !demands {
+				doors[routes] = append(doors[routes], opened(port, names, len(secrets) > 0)...)
+			}
 		}
 		s.Facts = append(s.Facts, strings.Join(fact, " "))
+		switch {
+		case demands:
+			s.Mute = append(s.Mute, name+" demands a client's certificate")
+		case !routed:
+			s.Mute = append(s.Mute, name+" passes on what is no HTTP, or is not for it to read")
+		}
 	}
 }
 
@@ -129,7 +148,10 @@ func (s *Serving) routes(r map[string]any, doors map[string][]door) {
 				s.Facts = append(s.Facts, fmt.Sprintf("route %s %s %s -> %s", name, h, matching(match), action(rt)))
 			}
 			if len(objects(field(match, "headers")))+len(objects(field(match, "query_parameters"))) > 0 {
-				continue // a plain request would not take it
+				if len(doors[name]) > 0 { // a plain request would not take it
+					s.Mute = append(s.Mute, fmt.Sprintf("route %s %s is for some headers or query parameters", name, strings.Join(hosts, ",")))
+				}
+				continue
 			}
 			s.ask(doors[name], hosts, pathOf(match))
 		}

@@ -48,7 +48,9 @@ func (g *Gatherer) gatewayPart(ctx context.Context, q gate.Question, s mesh.Snap
 	}
 	if err != nil {
 		for _, n := range wanted {
-			p.missing[n] = err.Error()
+			if n != gate.SameServing || p.parity == nil {
+				p.missing[n] = err.Error()
+			}
 		}
 	}
 	return p
@@ -85,11 +87,11 @@ func pairOf(q gate.Question, s mesh.Snapshot) (pair, error) {
 // compared looks again for a while where the pods differ.
 func (g *Gatherer) compared(ctx context.Context, two pair) (*gate.Parity, *gate.Answers, error) {
 	for n := 1; ; n++ {
-		parity, asks, err := g.serving(ctx, two)
+		parity, was, err := g.serving(ctx, two)
 		if err != nil {
 			return nil, nil, err
 		}
-		answers, err := g.asked(ctx, two, asks)
+		answers, err := g.asked(ctx, two, was)
 		if err != nil {
 			return parity, nil, err
 		}
@@ -102,17 +104,17 @@ func (g *Gatherer) compared(ctx context.Context, two pair) (*gate.Parity, *gate.
 	}
 }
 
-// serving compares the pods' dumps, and says what the old one routes.
-func (g *Gatherer) serving(ctx context.Context, two pair) (*gate.Parity, []envoy.Ask, error) {
+// serving compares the pods' dumps, and says what the old one serves.
+func (g *Gatherer) serving(ctx context.Context, two pair) (*gate.Parity, envoy.Serving, error) {
 	was, err := g.dump(ctx, two.old)
 	if err != nil {
-		return nil, nil, err
+		return nil, was, err
 	}
 	out := &gate.Parity{Old: two.old.Name, Facts: len(was.Facts)}
 	for _, p := range two.new {
 		is, err := g.dump(ctx, p)
 		if err != nil {
-			return nil, nil, err
+			return nil, was, err
 		}
 		out.New++
 		out.Missing = append(out.Missing, less(was.Facts, is.Facts)...)
@@ -121,7 +123,7 @@ func (g *Gatherer) serving(ctx context.Context, two pair) (*gate.Parity, []envoy
 	slices.Sort(out.Missing)
 	slices.Sort(out.Extra)
 	out.Missing, out.Extra = slices.Compact(out.Missing), slices.Compact(out.Extra)
-	return out, was.Asks, nil
+	return out, was, nil
 }
 
 // less are the lines that the others do not have.
@@ -145,17 +147,19 @@ func (g *Gatherer) dump(ctx context.Context, p mesh.Pod) (envoy.Serving, error) 
 	return s, nil
 }
 
-// asked sends each request to the old pod and to each new one.
-func (g *Gatherer) asked(ctx context.Context, two pair, asks []envoy.Ask) (*gate.Answers, error) {
-	out := &gate.Answers{Old: two.old.Name}
-	differ := make([]string, len(asks))
+// asked sends each request to the old pod and to each new one. One that the old pod
+// does not answer says nothing of the new ones.
+func (g *Gatherer) asked(ctx context.Context, two pair, was envoy.Serving) (*gate.Answers, error) {
+	out := &gate.Answers{Old: two.old.Name, Mute: was.Mute}
+	differ, unanswered := make([]string, len(was.Asks)), make([]string, len(was.Asks))
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
-	for i, a := range asks {
+	for i, a := range was.Asks {
 		group.Go(func() error {
 			want, err := g.answer(within, two.old, a)
-			if err != nil { // there is nothing to compare with, which is not the new one's fault
-				return fmt.Errorf("%s: %w", a, err)
+			if err != nil {
+				unanswered[i] = fmt.Sprintf("%s: %v", a, err)
+				return within.Err()
 			}
 			for _, p := range two.new {
 				got, err := g.answer(within, p, a)
@@ -172,8 +176,9 @@ func (g *Gatherer) asked(ctx context.Context, two pair, asks []envoy.Ask) (*gate
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("asking gateways: %w", err)
 	}
-	out.Asked = len(asks)
-	out.Differ = slices.DeleteFunc(differ, func(d string) bool { return d == "" })
+	none := func(line string) bool { return line == "" }
+	out.Differ, out.Unanswered = slices.DeleteFunc(differ, none), slices.DeleteFunc(unanswered, none)
+	out.Asked = len(was.Asks) - len(out.Unanswered)
 	return out, nil
 }
 

@@ -107,3 +107,66 @@ func TestS29_gatewaysAreComparedPodByPod(t *testing.T) {
 		})
 	}
 }
+
+// S-29: what the old pod does not answer is left out and named, and takes nothing from
+// what else is known; where it answers nothing, or nothing can be asked of it, the gates say so.
+func TestS29_whatTheOldPodDoesNotAnswer(t *testing.T) {
+	const demands = `{"configs":[
+{"@type":"type.googleapis.com/envoy.admin.v3.ListenersConfigDump","dynamic_listeners":[{"active_state":{"listener":{"address":{"socket_address":{"port_value":443}},"filter_chains":[
+{"filter_chain_match":{"server_names":["a.example"]},"filters":[{"typed_config":{"rds":{"route_config_name":"https.443"}}}],"transport_socket":{"typed_config":{"require_client_certificate":true,"common_tls_context":{"tls_certificate_sds_secret_configs":[{"name":"x"}]}}}},
+{"filter_chain_match":{"server_names":["b.example"]},"filters":[{"typed_config":{"cluster":"outbound|443||b"}}]}]}}}]},
+{"@type":"type.googleapis.com/envoy.admin.v3.RoutesConfigDump","dynamic_route_configs":[{"route_config":{"name":"https.443","virtual_hosts":[{"domains":["a.example"],"routes":[{"match":{"prefix":"/"},"route":{"cluster":"c"}}]}]}}]}]}`
+	silent := func(hosts ...string) http.HandlerFunc {
+		return func(_ http.ResponseWriter, r *http.Request) {
+			if slices.Contains(hosts, r.Host) {
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name             string
+		dump, newDump    http.HandlerFunc
+		old              http.HandlerFunc // its answers
+		new              http.HandlerFunc
+		serving, answers gate.State
+		says             []string
+	}{
+		{"one of two hosts", dumped("a.example", "b.example"), nil, silent("b.example"), says(""), gate.Open, gate.Open, []string{"1 request answered as by old-0", "not compared: http://b.example:80/"}},
+		{"one of two hosts, and the other is answered otherwise", dumped("a.example", "b.example"), nil, silent("b.example"), http.NotFound, gate.Open, gate.Shut, []string{"http://a.example:80/: 404"}},
+		{"any", dumped("a.example", "b.example"), nil, silent("a.example", "b.example"), says(""), gate.Open, gate.Unknown, []string{"old-0 answers nothing", "a.example", "b.example"}},
+		{"certificates of clients, and what passes through", says(demands), nil, nil, nil, gate.Open, gate.Open, []string{"nothing can be asked", "a.example demands a client's certificate", "b.example passes on", "serve the same as old-0"}},
+		{"the same, and the new one lacks something", says(demands), says(strings.Replace(demands, "b.example", "c.example", 1)), nil, nil, gate.Shut, gate.Shut, []string{"nothing can be asked", "for b.example to outbound"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, q := twoPods(t)
+			if tt.newDump == nil {
+				tt.newDump = tt.dump
+			}
+			for key, h := range map[string]http.HandlerFunc{"edge/old-0:15000": tt.dump, "edge/new-0:15000": tt.newDump, "edge/old-0:80": tt.old, "edge/new-0:80": tt.new} {
+				if h != nil {
+					w.listen(t, key, h)
+				}
+			}
+			ev, err := w.gatherer().Gather(t.Context(), q, []gate.Name{gate.SameServing, gate.SameAnswers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ev.Snapshot.Namespaces = []mesh.Namespace{{Name: "edge"}}
+			if v := gate.Judge(gate.SameServing, q, ev); v.State != tt.serving {
+				t.Errorf("%+v, want %s", v, tt.serving)
+			}
+			v := gate.Judge(gate.SameAnswers, q, ev)
+			if v.State != tt.answers {
+				t.Errorf("%+v, want %s", v, tt.answers)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(v.Reason, want) {
+					t.Errorf("%q is not in %q", want, v.Reason)
+				}
+			}
+			if w.dials("edge/old-0:443") > 0 {
+				t.Error("it was asked without a certificate that it demands")
+			}
+		})
+	}
+}

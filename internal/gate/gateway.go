@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -18,9 +19,11 @@ type Parity struct {
 // Answers is a comparison of what pods answer to requests sent straight to them,
 // one for each host, port and path.
 type Answers struct {
-	Old    string   `json:"old"`
-	Asked  int      `json:"asked"`
-	Differ []string `json:"differ,omitempty"`
+	Old        string   `json:"old"`
+	Asked      int      `json:"asked"` // that the old one answered
+	Differ     []string `json:"differ,omitempty"`
+	Unanswered []string `json:"unanswered,omitempty"` // by the old one, and why: they say nothing of the new ones
+	Mute       []string `json:"mute,omitempty"`       // what no request can be sent to, and why
 }
 
 // parity wants the new pods to serve what the old ones do (S-29): a route, a
@@ -37,13 +40,23 @@ func parity(p *Parity) (State, string) {
 	return Open, fmt.Sprintf("%s serve the same as %s: %d listeners, routes and certificates", mesh.Count(p.New, "pod"), p.Old, p.Facts)
 }
 
-// answers wants each request answered as by the old pod.
-func answers(a *Answers) (State, string) {
+// answers wants each request answered as by the old pod. Where there is nothing that a
+// request could be sent to, that they serve the same is all that can be shown.
+func answers(a *Answers, p *Parity) (State, string) {
 	switch {
-	case a == nil || a.Asked == 0:
+	case a == nil || a.Asked+len(a.Unanswered)+len(a.Mute) == 0:
 		return Unknown, "nothing was asked"
 	case len(a.Differ) > 0:
 		return Shut, some(a.Differ)
+	case a.Asked == 0 && len(a.Unanswered) > 0:
+		return Unknown, a.Old + " answers nothing that it could be compared by: " + some(a.Unanswered)
+	case a.Asked == 0:
+		state, reason := parity(p)
+		return state, "nothing can be asked (" + some(a.Mute) + "): " + reason
 	}
-	return Open, fmt.Sprintf("%s answered as by %s", mesh.Count(a.Asked, "request"), a.Old)
+	out := fmt.Sprintf("%s answered as by %s", mesh.Count(a.Asked, "request"), a.Old)
+	if left := append(slices.Clone(a.Unanswered), a.Mute...); len(left) > 0 {
+		out += "; not compared: " + some(left)
+	}
+	return Open, out
 }

@@ -1,6 +1,8 @@
 package gate_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/serin-mesh/serin/internal/gate"
@@ -10,6 +12,7 @@ import (
 
 func TestS29_gatewaysBesideEachOther(t *testing.T) {
 	s := meshtest.Bookinfo("1.27.0").Snapshot()
+	same := &gate.Parity{Old: "a", New: 2, Facts: 9}
 	for _, tt := range []struct {
 		name string
 		gate gate.Name
@@ -24,12 +27,25 @@ func TestS29_gatewaysBesideEachOther(t *testing.T) {
 		{"answers alike", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a", Asked: 3}}, gate.Open},
 		{"one host with 404", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a", Asked: 3, Differ: []string{"x: 404"}}}, gate.Shut},
 		{"nothing asked", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a"}}, gate.Unknown},
+		{"the old one answers nothing", gate.SameAnswers, gate.Evidence{Parity: same, Answers: &gate.Answers{Old: "a", Unanswered: []string{"x: no"}, Mute: []string{"listener :443"}}}, gate.Unknown},
+		{"the old one does not answer one of them", gate.SameAnswers, gate.Evidence{Parity: same, Answers: &gate.Answers{Old: "a", Asked: 2, Unanswered: []string{"x: no"}}}, gate.Open},
+		{"nothing can be asked", gate.SameAnswers, gate.Evidence{Parity: same, Answers: &gate.Answers{Old: "a", Mute: []string{"listener :443"}}}, gate.Open},
+		{"nothing can be asked, and nothing was compared", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Old: "a", Mute: []string{"listener :443"}}}, gate.Unknown},
+		{"nothing can be asked, and they differ", gate.SameAnswers, gate.Evidence{Parity: &gate.Parity{Old: "a", New: 2, Facts: 9, Missing: []string{"route"}}, Answers: &gate.Answers{Old: "a", Mute: []string{"listener :443"}}}, gate.Shut},
 		{"not read", gate.SameAnswers, gate.Evidence{Answers: &gate.Answers{Asked: 3}, Missing: map[gate.Name]string{gate.SameAnswers: "no port-forward"}}, gate.Unknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.ev.Snapshot = s
-			if v := gate.Judge(tt.gate, gate.Question{}, tt.ev); v.State != tt.want || v.Reason == "" {
+			v := gate.Judge(tt.gate, gate.Question{}, tt.ev)
+			if v.State != tt.want || v.Reason == "" {
 				t.Errorf("%+v, want %s", v, tt.want)
+			}
+			if a := tt.ev.Answers; a != nil && tt.ev.Missing == nil && len(a.Differ) == 0 { // nothing is left out in silence (S-47)
+				for _, left := range append(slices.Clone(a.Unanswered), a.Mute...) {
+					if (v.State == gate.Open || a.Asked+len(a.Unanswered) == 0) && !strings.Contains(v.Reason, left) {
+						t.Errorf("%q is not named: %s", left, v.Reason)
+					}
+				}
 			}
 		})
 	}

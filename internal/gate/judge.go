@@ -48,7 +48,7 @@ func Judge(n Name, q Question, ev Evidence) Verdict { //nolint:cyclop,funlen // 
 	case SameServing:
 		state, reason = parity(ev.Parity)
 	case SameAnswers:
-		state, reason = answers(ev.Answers)
+		state, reason = answers(ev.Answers, ev.Parity)
 	case Prove:
 		state, reason = foreseen(q, ev)
 	case OldRevision, Git: // no step asks for them: Well answers the one, the run the other
