@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,6 +67,7 @@ type canary struct {
 	moves bool         // its namespace's labels lead it to the new revision, and must move first (S-28)
 	held  mesh.Release // the second release, with the values that differ
 	undo  int          // the step that must be taken back before those of the canary
+	soak  Duration     // of the wave that its namespace is in; 0: the request's
 }
 
 // second is the Deployment of the second release.
@@ -149,7 +151,9 @@ func (c canary) stages() ([]int, error) {
 // is proven before the next; the first goes only once all of the second are in.
 func (b *builder) addCanary(c *canary) {
 	if c.moves {
-		b.moveWave(wave{ns: c.w.Namespace})
+		w := b.waveOf(*c)
+		c.soak = w.soak
+		b.moveWave(w)
 		c.undo = b.moved[c.w.Namespace]
 	}
 	first, second, n := c.g.Ref, c.second(), c.size()
@@ -158,7 +162,7 @@ func (b *builder) addCanary(c *canary) {
 		Kind: AddGateway, Target: held.Namespace + "/" + held.Name, From: c.from, To: b.to, Version: held.Version, Namespace: held.Namespace, Release: &held, Like: c.release(),
 		Workloads: []mesh.Ref{second}, Why: "behind the same Service, held out of it until it is proven", Needs: []gate.Name{gate.ControlPlane},
 		Proof:    []gate.Name{gate.RolledOut, gate.Proxies, gate.SameServing, gate.SameAnswers},
-		Question: gate.Question{Workloads: []mesh.Ref{second}, Beside: &first, Held: true}, Soak: b.req.Soak, UndoFirst: c.undo, Undo: Undo{What: "uninstall"},
+		Question: gate.Question{Workloads: []mesh.Ref{second}, Beside: &first, Held: true}, Soak: cmp.Or(c.soak, b.req.Soak), UndoFirst: c.undo, Undo: Undo{What: "uninstall"},
 	})
 	stages, err := c.stages()
 	if err != nil {
@@ -172,9 +176,26 @@ func (b *builder) addCanary(c *canary) {
 	b.add(Step{
 		Kind: ScaleGateway, Target: first.String(), From: c.from, To: c.from, Namespace: first.Namespace, Workloads: []mesh.Ref{first}, Pods: &Pods{c.w.Replicas, 0},
 		Why:   "its pods end as their drain time lets them; the Deployment is kept at zero, and an HPA rests meanwhile",
-		Proof: b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies}), Question: gate.Question{Workloads: []mesh.Ref{first}}, Behind: &second, Soak: b.req.Soak,
+		Proof: b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies}), Question: gate.Question{Workloads: []mesh.Ref{first}}, Behind: &second, Soak: cmp.Or(c.soak, b.req.Soak),
 		UndoFirst: c.undo, Undo: Undo{What: "back to " + mesh.Count(n, "pod")},
 	})
+}
+
+// waveOf is the move of the labels of a canary's namespace, as the wave of the request
+// has it that would move them: the first to name the namespace, or the gateway, or to
+// take a workload there. From the labels on new pods are on the new revision, so that
+// its approval and its windows count here already (S-8, S-13).
+func (b *builder) waveOf(c canary) wave {
+	ns := c.w.Namespace
+	left := slices.Clone(b.scope.byLabel)
+	for _, w := range b.req.Waves {
+		var picked []unit
+		picked, left = b.pick(w, left)
+		if slices.Contains(b.named(w), ns) || w.Percent == 0 && b.inWave(w, c.unit) || slices.ContainsFunc(picked, func(u unit) bool { return u.w.Namespace == ns }) {
+			return wave{ns: ns, approve: w.Approve, soak: w.Soak, windows: w.Windows}
+		}
+	}
+	return wave{ns: ns}
 }
 
 // release is the name of the first one's.
@@ -189,7 +210,7 @@ func (b *builder) openTo(c canary, from, to int, first mesh.Ref) {
 	st := Step{
 		Kind: OpenGateway, Target: second.String(), From: b.to, To: b.to, Namespace: second.Namespace, Workloads: []mesh.Ref{second}, Pods: &Pods{from, to},
 		Why:      fmt.Sprintf("%d of its %s in the Service, one by one", to, mesh.Count(c.size(), "pod")),
-		Question: gate.Question{Workloads: []mesh.Ref{second}, Held: true, Opened: to}, Behind: &first, Soak: b.req.Soak,
+		Question: gate.Question{Workloads: []mesh.Ref{second}, Held: true, Opened: to}, Behind: &first, Soak: cmp.Or(c.soak, b.req.Soak),
 	}
 	if to > from {
 		st.Question.Beside, st.UndoFirst = &first, c.undo
@@ -222,7 +243,7 @@ func (b *builder) endCanary(c canary) {
 			Kind: ScaleGateway, Target: first.String(), From: b.to, To: b.to, Namespace: first.Namespace, Workloads: []mesh.Ref{first}, Pods: &p,
 			Why: "its next pods are of " + b.to + ", beside those that serve", Needs: []gate.Name{gate.ControlPlane},
 			Proof:    b.withRequests([]gate.Name{gate.RolledOut, gate.Proxies, gate.SameServing, gate.SameAnswers}),
-			Question: gate.Question{Workloads: []mesh.Ref{first}, Beside: &second}, Behind: &second, Soak: b.req.Soak, Undo: Undo{What: "to " + mesh.Count(p.From, "pod") + " again"},
+			Question: gate.Question{Workloads: []mesh.Ref{first}, Beside: &second}, Behind: &second, Soak: cmp.Or(c.soak, b.req.Soak), Undo: Undo{What: "to " + mesh.Count(p.From, "pod") + " again"},
 		})
 	}
 	b.openTo(c, c.size(), 0, first)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -261,5 +262,57 @@ func TestPortion_isANumberOrAPercentage(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"stages":[true]}`), &m); err == nil {
 		t.Error("true was taken for a stage")
+	}
+}
+
+// S-8, S-13: the labels of a canary's namespace go first, and wait for the approval and
+// the hours of the wave that they are in; the gateway soaks as long as that wave.
+func TestS13_aCanarysNamespaceMovesAsItsWaveSays(t *testing.T) {
+	nights := []gate.Hours{{Days: []string{"sat"}, From: "22:00", To: "23:00"}}
+	wave := func(change func(*plan.Wave)) plan.Wave {
+		w := plan.Wave{Approve: true, Soak: plan.Duration(7 * time.Minute), Windows: nights}
+		change(&w)
+		return w
+	}
+	shop := plan.Wave{Namespaces: []string{"shop"}}
+	for _, tt := range []struct {
+		name  string
+		waves []plan.Wave
+		wave  bool // it moves as the wave says
+	}{
+		{"no waves", nil, false},
+		{"named", []plan.Wave{shop, wave(func(w *plan.Wave) { w.Namespaces = []string{"inner"} })}, true},
+		{"named beside others", []plan.Wave{wave(func(w *plan.Wave) { w.Namespaces = []string{"inner", "edge", "shop"} })}, true},
+		{"the gateway is named", []plan.Wave{wave(func(w *plan.Wave) { w.Workloads = []string{"inner/private"} })}, true},
+		{"a workload beside it is named", []plan.Wave{wave(func(w *plan.Wave) { w.Workloads = []string{"inner/app"} })}, true},
+		{"all workloads", []plan.Wave{wave(func(w *plan.Wave) { w.Percent = 100 })}, true},
+		{"named first without", []plan.Wave{{Namespaces: []string{"inner"}}, wave(func(w *plan.Wave) { w.Percent = 100 })}, false},
+		{"others are named", []plan.Wave{wave(func(w *plan.Wave) { w.Namespaces = []string{"shop"} })}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := canaries(plan.GatewayMove{Workload: "inner/private", Method: plan.Canary})
+			r.Waves, r.Soak = tt.waves, plan.Duration(time.Minute)
+			p := plan.Build(helmGateways().Deployment("inner", "app", meshtest.Service("app")).Snapshot(), r)
+			moves := slices.IndexFunc(p.Steps, func(st plan.Step) bool { return st.Kind == plan.MoveNamespace && st.Namespace == "inner" })
+			if moves < 0 || moves > slices.IndexFunc(p.Steps, func(st plan.Step) bool { return st.Kind == plan.AddGateway }) {
+				t.Fatalf("%+v\n%s", p.Findings, outline(p))
+			}
+			st := p.Steps[moves]
+			if asks := slices.Contains(st.Needs, gate.Approval); asks != tt.wave {
+				t.Errorf("it needs %v", st.Needs)
+			}
+			if within := slices.Contains(st.Needs, gate.Within); within != tt.wave || within && !cmp.Equal(st.Question.Windows, nights) {
+				t.Errorf("it needs %v, in %v", st.Needs, st.Question.Windows)
+			}
+			want := plan.Duration(time.Minute)
+			if tt.wave {
+				want = plan.Duration(7 * time.Minute)
+			}
+			for _, st := range p.Steps {
+				if (st.Kind == plan.AddGateway || st.Kind == plan.OpenGateway || st.Kind == plan.ScaleGateway) && st.Soak != want {
+					t.Errorf("step %d (%s) soaks %v, want %v", st.Number, st.Kind, st.Soak, want)
+				}
+			}
+		})
 	}
 }
