@@ -96,6 +96,9 @@ func (w *Writer) moveManagedBack(ctx context.Context, st plan.Step) error {
 	g, err := w.gatewayObject(ctx, st)
 	switch {
 	case apierrors.IsNotFound(err):
+		if err := w.dropCopies(ctx, st); err != nil {
+			return err
+		}
 		return w.unclaim(ctx, st, st.From, st.To)
 	case err != nil:
 		return fmt.Errorf("moving gateway %s back: %w", st.Target, asking("get", gatewayCRD+" "+st.Gateway, err))
@@ -130,6 +133,9 @@ func (w *Writer) release(ctx context.Context, st plan.Step, to map[string]*strin
 		return err
 	}
 	if err := w.settle(ctx); err != nil {
+		return err
+	}
+	if err := w.dropCopies(ctx, st); err != nil {
 		return err
 	}
 	if err := w.unclaim(ctx, st, st.From, st.To); err != nil {

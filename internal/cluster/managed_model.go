@@ -40,8 +40,8 @@ func (w *Writer) render(ctx context.Context, st plan.Step, rev string) (*model, 
 	if err != nil {
 		return nil, asking("get", gatewayCRD+" "+st.Gateway, err)
 	}
-	name := mesh.PrivateTag(st.Namespace, st.Gateway+" of "+rev)
-	claim := mesh.ClaimOf(name, rev)
+	claim := copyClaim(st, rev)
+	name := claim.Tag
 	if err := w.makeCopy(ctx, copyOf(g, name), claim); err != nil {
 		return nil, err
 	}
@@ -57,6 +57,30 @@ func (w *Writer) render(ctx context.Context, st plan.Step, rev string) (*model, 
 		return nil, err
 	}
 	return w.modelOf(ctx, d, g, st, rev)
+}
+
+// copyClaim is a revision's claim to the tag of the Gateway's copy, which has its name.
+func copyClaim(st plan.Step, rev string) mesh.Claim {
+	return mesh.ClaimOf(mesh.PrivateTag(st.Namespace, st.Gateway+" of "+rev), rev)
+}
+
+// dropCopies takes the copies away that a process left that died while it rendered
+// them: nobody else would (S-51). Their claim is the first to come and the last to go.
+func (w *Writer) dropCopies(ctx context.Context, st plan.Step) error {
+	for _, rev := range []string{st.From, st.To} {
+		c := copyClaim(st, rev)
+		_, err := w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, c.Name, reading())
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return asking("get", "mutatingwebhookconfigurations "+c.Name, err)
+		}
+		if err := w.dropCopy(ctx, st.Namespace, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *Writer) makeCopy(ctx context.Context, g *unstructured.Unstructured, c mesh.Claim) error {

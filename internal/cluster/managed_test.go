@@ -547,6 +547,73 @@ func TestS49_managedDiesAtEachWrite(t *testing.T) {
 	}
 }
 
+// S-51: a process that dies while an istiod deploys a copy leaves that, with its claim
+// and its ConfigMap: taken back, or returned, nothing of it is there, though the Gateway
+// itself may be gone.
+func TestS51_noCopyIsLeft(t *testing.T) {
+	for _, rev := range []string{"default", "1-29-1"} {
+		for name, end := range map[string]func(d *deployed) error{
+			"taken back": func(d *deployed) error {
+				return d.writer.Revert(t.Context(), moveOf("prod"), plan.Plan{}, mesh.Snapshot{})
+			},
+			"gone, and taken back": func(d *deployed) error {
+				if err := d.dyn.Tracker().Delete(gatewayKind(), "shop", "edge"); err != nil {
+					return err
+				}
+				d.kube.ReactionChain, d.dyn.ReactionChain = d.kube.ReactionChain[3:], d.dyn.ReactionChain[3:]
+				return d.writer.Revert(t.Context(), moveOf("prod"), plan.Plan{}, mesh.Snapshot{})
+			},
+		} {
+			t.Run(rev+", "+name, func(t *testing.T) {
+				d := newDeployed(t, "prod")
+				start := d.copies()
+				copied := mesh.PrivateTag("shop", "edge of "+rev)
+				killed := false
+				d.dyn.PrependReactor("delete", "gateways", func(a clienttesting.Action) (bool, runtime.Object, error) {
+					if del, ok := a.(clienttesting.DeleteAction); ok && del.GetName() == copied && !killed { // nothing is written any more
+						killed = true
+						d.dies, d.after = d.writes+1, false
+						return true, nil, errAway
+					}
+					return false, nil, nil
+				})
+				if err := d.writer.Apply(t.Context(), moveOf("prod"), plan.Plan{}, mesh.Snapshot{}); err == nil || !killed {
+					t.Fatalf("it was not killed: %v", err)
+				}
+				d.dies, d.dyn.ReactionChain = 0, d.dyn.ReactionChain[1:]
+				if left := d.copies(); len(left) != len(start)+3 {
+					t.Fatalf("it has left %v, which proves nothing", left)
+				}
+				if err := end(d); err != nil {
+					t.Fatal(err)
+				}
+				if left := d.copies(); !slices.Equal(left, start) {
+					t.Errorf("left are %v", left)
+				}
+			})
+		}
+	}
+}
+
+// copies are the objects that a copy consists of, or its claims.
+func (d *deployed) copies() []string {
+	d.t.Helper()
+	var out []string
+	for _, rev := range []string{"default", "1-29-1"} {
+		tag := mesh.PrivateTag("shop", "edge of "+rev)
+		if _, err := d.dyn.Tracker().Get(gatewayKind(), "shop", tag); err == nil {
+			out = append(out, "gateway "+tag)
+		}
+		if _, err := d.kube.Tracker().Get(corev1.SchemeGroupVersion.WithResource("configmaps"), "shop", tag); err == nil {
+			out = append(out, "configmap "+tag)
+		}
+		if _, err := d.kube.Tracker().Get(admissionv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations"), "", mesh.ClaimOf(tag, rev).Name); err == nil {
+			out = append(out, "claim "+tag)
+		}
+	}
+	return out
+}
+
 // S-25: a Gateway that came after the plan follows its namespace's label: to take that
 // back would roll it. It is refused until the Gateway is gone; who goes step by step
 // was told, and asked.
