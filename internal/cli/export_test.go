@@ -63,3 +63,20 @@ func walk(c *cobra.Command, words string, each func(c *cobra.Command, words stri
 		walk(sub, words+sub.Name()+" ", each)
 	}
 }
+
+// Root is the real command tree.
+func Root() *cobra.Command { return commandTree() }
+
+// Needed are the flags without which the commands that move gateways say what is missing.
+func Needed() map[string][]string {
+	out := map[string][]string{}
+	for _, v := range gatewayVerbs() {
+		if v.needsPods {
+			out["serin gateway "+v.use] = append(out["serin gateway "+v.use], "to")
+		}
+		if v.needsRevision {
+			out["serin gateway "+v.use] = append(out["serin gateway "+v.use], "revision")
+		}
+	}
+	return out
+}

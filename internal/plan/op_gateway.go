@@ -126,7 +126,7 @@ func (b *builder) shiftGateway(o Operation, g mesh.Gateway, w mesh.Workload) {
 	n, err := portion(o.Pods, w.Replicas)
 	switch {
 	case !w.Gated:
-		b.find(codeGatewayShape, Mandatory, object, "its pods have no readiness gate "+mesh.ProvenGate+": they are in the Service whenever they are ready", "serin gateway add makes one that is held out")
+		b.find(codeGatewayShape, Mandatory, object, "its pods have no readiness gate "+mesh.ProvenGate+": they are in the Service whenever they are ready", "serin gateway add "+g.Ref.Name+" -n "+g.Ref.Namespace+" --revision REVISION makes one that is held out")
 		return
 	case err != nil:
 		b.find(codeGatewayShape, Mandatory, "request", err.Error(), "--to 1, --to 25%, --to 100%")
