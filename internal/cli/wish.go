@@ -49,7 +49,7 @@ func (a *app) rollback() *cobra.Command {
 	c.Long += `
 
 Where no run is open it is the newest finished one that is taken back, if the mesh is as that left it. In a terminal
-what would be taken back is shown then, in its order, and serin asks first. An open run is taken back at once.`
+what would be taken back is shown then, in its order, before anything is done, and a yes is asked for. An open run is taken back at once.`
 	c.Example = `  # in which order, and how
   serin rollback --dry-run
   serin rollback`
