@@ -73,13 +73,13 @@ func (k *Kubelet) istiodIn(namespace, pod string) (*istiod, *slot, error) {
 }
 
 // Stall keeps new pods of a workload from becoming ready, until it is lifted.
-func (k *Kubelet) Stall(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+func (k *Kubelet) Stall(namespace, workload string, on bool) {
 	k.turn(k.stalls, namespace+"/"+workload, on)
 }
 
 // Insist makes the kubelet write its own view of a workload's pods back every second,
 // and not every ten, until it is lifted.
-func (k *Kubelet) Insist(namespace, workload string, on bool) { //nolint:revive // a switch, not a mode
+func (k *Kubelet) Insist(namespace, workload string, on bool) {
 	k.turn(k.insists, namespace+"/"+workload, on)
 }
 
