@@ -39,7 +39,7 @@ func TestLogs_ofAGatewayByATelemetry(t *testing.T) {
 	})
 	w.begin()
 	silent := func(ctx context.Context) (bool, error) {
-		said := w.run(0, "gateway", "logs", sample.Gateway, "--since", "2s")
+		said := w.run(0, "gateway", "logs", sample.Gateway, "--since", "2s") //nolint:contextcheck // the world has its own
 		return strings.Contains(said, "SRN1423") && !strings.Contains(said, sample.Path), ctx.Err()
 	}
 	if err := wait.PollUntilContextTimeout(t.Context(), time.Second, 30*time.Second, true, silent); err != nil {
