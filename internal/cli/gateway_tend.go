@@ -104,7 +104,7 @@ func (a *app) letIn(ctx context.Context, r run.Run, t run.Tended) error {
 	}
 	var tender drive.Tender
 	for n := 1; ; n++ {
-		is, err := tender.Tend(ctx, a.ports(reader, d, nil), r, []run.Tended{t})
+		is, err := tender.Tend(ctx, a.ports(reader, d, nil), []run.Tended{t})
 		if err != nil {
 			return err
 		}

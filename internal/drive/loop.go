@@ -32,7 +32,9 @@ type Ports struct {
 	Hooks    Hooks // nil: there are none
 	Now      func() time.Time
 	Wait     func(ctx context.Context, d time.Duration) error // nil: a timer
-	Requests func() (ended, failed int)                       // serin's own since it runs; nil: it sends none
+	// Meanwhile waits, as Wait does, beside a deed that is under way; nil: a timer.
+	Meanwhile func(ctx context.Context, d time.Duration) error
+	Requests  func() (ended, failed int) // serin's own since it runs; nil: it sends none
 }
 
 // teller is a Writer that has something to say beside how a deed ended.
@@ -89,6 +91,9 @@ func Loop(ctx context.Context, p Ports, r run.Run, show func(run.Run)) (run.Run,
 	if p.Wait == nil {
 		p.Wait = clock.Wait
 	}
+	if p.Meanwhile == nil {
+		p.Meanwhile = clock.Wait
+	}
 	l := &loop{p: p, show: show, done: -1}
 	e := run.Event{Kind: run.Began, At: p.Now()}
 	for {
@@ -140,10 +145,13 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 	switch effect {
 	case run.Apply, run.Revert:
 		l.looked = false
+		end := l.meanwhile(context.WithoutCancel(ctx), r)
 		e := l.deed(ctx, r, effect)
+		notes := end()
 		if t, ok := l.p.Writer.(teller); ok {
-			e.Notes = t.Told()
+			notes = append(notes, t.Told()...)
 		}
+		e.Notes = notes
 		return e, nil
 	case run.Observe, run.Await:
 		notes := l.tend(ctx, r)

@@ -35,7 +35,7 @@ type Admitted struct {
 }
 
 // Tend looks once at the gateways.
-func (t *Tender) Tend(ctx context.Context, p Ports, r run.Run, tended []run.Tended) (Admitted, error) {
+func (t *Tender) Tend(ctx context.Context, p Ports, tended []run.Tended) (Admitted, error) {
 	var out Admitted
 	t.at = p.Now()
 	w, ok := p.Writer.(admitter)
@@ -56,7 +56,7 @@ func (t *Tender) Tend(ctx context.Context, p Ports, r run.Run, tended []run.Tend
 		}
 		for _, a := range plan.Admissions(s, one.Step) {
 			name := one.Gateway().Namespace + "/" + a.Pod
-			why := unproven(ctx, p.Gatherer, r, a)
+			why := unproven(ctx, p.Gatherer, a)
 			t.proven[name] = why == ""
 			if why == "" && !before[name] {
 				why = "it was proven once, and must be once more"
@@ -87,15 +87,13 @@ func let(ctx context.Context, w admitter, t run.Tended, pod string) string {
 }
 
 // unproven says why the pod is not proven, nothing if it is.
-func unproven(ctx context.Context, g Gatherer, r run.Run, a plan.Admission) string {
-	q := a.Asked
-	q.Step = r.Plan.Steps[r.At].Number // the current one: a Gatherer goes on comparing with the time before that
-	ev, err := g.Gather(ctx, q, a.Needs)
+func unproven(ctx context.Context, g Gatherer, a plan.Admission) string {
+	ev, err := g.Gather(ctx, a.Asked, a.Needs)
 	if err != nil {
 		return err.Error()
 	}
 	for _, n := range a.Needs {
-		if v := gate.Judge(n, q, ev); v.State != gate.Open {
+		if v := gate.Judge(n, a.Asked, ev); v.State != gate.Open {
 			return fmt.Sprintf("%s %s (%s)", v.Gate, v.State, v.Reason)
 		}
 	}
@@ -109,7 +107,7 @@ func (l *loop) tend(ctx context.Context, r run.Run) []string {
 	if l.p.Now().Sub(l.tender.at) < tendTime {
 		return nil
 	}
-	is, err := l.tender.Tend(ctx, l.p, r, r.Tends())
+	is, err := l.tender.Tend(ctx, l.p, r.Tends())
 	if err != nil {
 		return nil
 	}
@@ -118,4 +116,28 @@ func (l *loop) tend(ctx context.Context, r run.Run) []string {
 		out = append(out, "pod "+name+" was made anew, is proven, and is in the Service")
 	}
 	return out
+}
+
+// meanwhile goes on tending while a deed is done, which may take hours; the gateway is
+// another one than the deed's, or has let in no more than it keeps. The function ends
+// it, and returns what was let in.
+func (l *loop) meanwhile(ctx context.Context, r run.Run) func() []string {
+	if len(r.Tends()) == 0 {
+		return func() []string { return nil }
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ctx, release := l.whileHeld(ctx)
+	done := make(chan []string)
+	go func() {
+		var in []string
+		for l.p.Meanwhile(ctx, tendTime) == nil {
+			in = append(in, l.tend(ctx, r)...)
+		}
+		done <- in
+	}()
+	return func() []string {
+		stop()
+		defer release()
+		return <-done
+	}
 }

@@ -107,6 +107,55 @@ func TestS30_podsMadeAnewAreLetInWhileARunWaits(t *testing.T) {
 	}
 }
 
+// S-30: a deed may take hours: while workloads restart, too, what is made anew comes in.
+func TestS30_podsMadeAnewAreLetInBesideADeed(t *testing.T) {
+	w := canaryRun(t)
+	r := w.kept()
+	r.Approved = map[int]string{}
+	for _, st := range r.Plan.Steps {
+		r.Approved[st.Number] = "erin"
+	}
+	w.keep(r)
+	restarting := make(chan struct{})
+	w.deed = func(st plan.Step) error {
+		if st.Kind != plan.Restart {
+			return nil
+		}
+		in, _ := w.second()
+		w.anew(in...)
+		close(restarting)
+		for range in { // until all are in
+			select {
+			case <-w.admits:
+			case <-t.Context().Done():
+				return t.Context().Err()
+			}
+		}
+		return nil
+	}
+	w.admits = make(chan string, 4)
+	w.beside = func(ctx context.Context, d time.Duration) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-restarting:
+			if len(w.admitted) == 4 { // no more to do beside it
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			w.now = w.now.Add(d)
+			return nil
+		}
+	}
+	r, err := w.life(t.Context())
+	if err != nil || r.Phase != run.Done {
+		t.Fatalf("%s: %v, %s", r.Phase, err, r.Cause)
+	}
+	if n := noted(r, "was made anew"); n != 4 || len(w.admitted) != 4 {
+		t.Errorf("%d lines in the log, let in %v", n, w.admitted)
+	}
+}
+
 // noted is how many lines of the log hold the words.
 func noted(r run.Run, words string) int {
 	n := 0
@@ -144,6 +193,15 @@ func TestS29_whatIsNotProvenStaysOut(t *testing.T) {
 			}
 		}, 3},
 		{"the first is proven, and its own is what is lacking", plan.MoveNamespace, run.Waiting, func(w *world, in []string) { w.lacks = in[0] + "-anew" }, 3},
+		{"it is ready and not ready in turns", plan.MoveNamespace, run.Waiting, func(w *world, in []string) {
+			w.drifts = func(s *mesh.Snapshot) {
+				for i, p := range s.Pods {
+					if p.Name == in[0]+"-anew" {
+						s.Pods[i].Held = w.now.Unix()/10%2 == 0
+					}
+				}
+			}
+		}, 3},
 		{"another one is not well", plan.MoveNamespace, run.Waiting, func(w *world, _ []string) { w.unknown = "cart-0" }, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

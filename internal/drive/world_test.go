@@ -54,9 +54,11 @@ type world struct {
 	hooks    drive.Hooks
 	looks    int // at the mesh
 	warnings []time.Time
-	admitted []string // pods that were let into their Service
-	unknown  string   // a pod that no istiod knows
-	lacks    string   // a pod that lacks what the others serve
+	admitted []string                                         // pods that were let into their Service
+	beside   func(ctx context.Context, d time.Duration) error // waits beside a deed; nil: a timer
+	admits   chan string                                      // told of each, where somebody waits for them
+	unknown  string                                           // a pod that no istiod knows
+	lacks    string                                           // a pod that lacks what the others serve
 }
 
 func newWorld(t *testing.T, onShut plan.OnShut) *world {
@@ -174,6 +176,9 @@ func (w *world) Admit(_ context.Context, of mesh.Ref, name string, most int) (bo
 		if p.Workload == of && p.Name == name && p.Held && (most == 0 || in < most) {
 			w.s.Pods[i].Ready, w.s.Pods[i].Held = true, false
 			w.admitted = append(w.admitted, name)
+			if w.admits != nil {
+				w.admits <- name
+			}
 			return true, nil
 		}
 	}
@@ -288,7 +293,7 @@ func (w *world) life(ctx context.Context) (r run.Run, err error) { //nolint:nona
 	}()
 	ports := drive.Ports{
 		Reader: w, Writer: w, Gatherer: w, Watcher: w.watcher, Journal: w,
-		Now: func() time.Time { return w.now }, Wait: w.wait, Requests: w.requests, Hooks: w.hooks,
+		Now: func() time.Time { return w.now }, Wait: w.wait, Meanwhile: w.beside, Requests: w.requests, Hooks: w.hooks,
 	}
 	shown := 0
 	return drive.Loop(ctx, ports, w.kept(), func(r run.Run) {

@@ -170,7 +170,10 @@ type part struct {
 // Gather collects what the named gates need, at the same time where it can. The
 // error means that the mesh could not be observed at all, or that ctx ended.
 func (g *Gatherer) Gather(ctx context.Context, q gate.Question, gates []gate.Name) (gate.Evidence, error) {
-	mark, done := g.begun(q.Step)
+	var mark, done time.Time
+	if q.Pod == "" { // one pod by itself is asked about beside a step, whose times stay
+		mark, done = g.begun(q.Step)
+	}
 	ev := gate.Evidence{At: g.now(), Missing: map[gate.Name]string{}}
 	var parts [6]part
 	group, within := errgroup.WithContext(ctx)

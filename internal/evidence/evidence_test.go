@@ -250,6 +250,10 @@ func TestRequestsAreComparedFromTheMark(t *testing.T) {
 		wait(5 * time.Second)
 		g.Mark(1) // tried again: still compared with the time before the first try
 		counts(1, 19, 6)
+		if _, err := g.Gather(t.Context(), gate.Question{Step: 9, Pod: "one"}, []gate.Name{gate.Requests}); err != nil { // asked about beside the step
+			t.Error(err)
+		}
+		counts(1, 19, 6)
 		g.Mark(2)
 		counts(2, 24, 1)
 		wait(200 * time.Second)
