@@ -147,11 +147,10 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 		l.looked = false
 		end := l.meanwhile(context.WithoutCancel(ctx), r)
 		e := l.deed(ctx, r, effect)
-		notes := end()
+		e.Notes = append(e.Notes, end()...)
 		if t, ok := l.p.Writer.(teller); ok {
-			notes = append(notes, t.Told()...)
+			e.Notes = append(e.Notes, t.Told()...)
 		}
-		e.Notes = notes
 		return e, nil
 	case run.Observe, run.Await:
 		notes := l.tend(ctx, r)
@@ -176,6 +175,7 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	ctx, release := l.whileHeld(ctx)
 	defer release()
 	var err error
+	var notes []string
 	kind := run.Applied
 	if effect == run.Apply {
 		var end func()
@@ -187,7 +187,9 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 		err = l.p.Writer.Apply(ctx, st, r.Plan, r.Before)
 	} else {
 		kind = run.Reverted
-		err = l.p.Writer.Revert(ctx, st, r.Plan, r.Before)
+		if err = l.p.Writer.Revert(ctx, st, r.Plan, r.Before); err == nil {
+			notes = l.ledBack(ctx, st)
+		}
 	}
 	slow := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	switch {
@@ -201,7 +203,7 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 	default:
 		return run.Event{Kind: run.Failed, At: l.p.Now(), Why: err.Error(), Final: errors.Is(err, ErrRefused), Slow: errors.Is(err, ErrShut)}
 	}
-	return run.Event{Kind: kind, At: l.p.Now()}
+	return run.Event{Kind: kind, At: l.p.Now(), Notes: notes}
 }
 
 // deedTime is how long a deed may take, whatever became of the context: the

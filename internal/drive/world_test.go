@@ -48,6 +48,7 @@ type world struct {
 	jammed  func(now time.Time) error                     // and to the journal
 	drifts  func(s *mesh.Snapshot)                        // what somebody else does, seen at each look
 	waited  func(ctx context.Context)                     // in each wait
+	lags    func(ev *gate.Evidence)                       // what an API server's cache makes of dry-run pods
 
 	requests func() (ended, failed int)
 	watcher  drive.Watcher
@@ -233,6 +234,9 @@ func (w *world) Gather(ctx context.Context, q gate.Question, gates []gate.Name) 
 	}
 	if r := w.kept(); w.shut == gate.Requests && r.Phase == run.Proving && q.Step == w.shutAt {
 		ev.Requests[0].Now.Failed, ev.Requests[0].Now.Example = 17, "503"
+	}
+	if w.lags != nil {
+		w.lags(&ev)
 	}
 	for _, g := range gates {
 		if g == gate.Proxies && w.shut == g && q.Step == w.shutAt {
