@@ -18,7 +18,7 @@ type Name string
 const (
 	ControlPlane  Name = "control-plane"  // the revision's istiod is ready at its size, its injector has a CA bundle and selectors that match
 	Injection     Name = "injection"      // two agreeing server-side dry-run pods a namespace are injected by the expected revision, by exactly one webhook
-	Tags          Name = "tags"           // injector, Service and validator of each tag agree (S-2)
+	Tags          Name = "tags"           // injector, Service and validator of each tag agree, and the one in question leads to the revision (S-2)
 	CRDs          Name = "crds"           // Istio's CRDs are Established
 	RolledOut     Name = "rolled-out"     // the step's workloads have all their pods ready, on the expected revision
 	Proxies       Name = "proxies"        // exactly the moved proxies are connected to the new istiod, in sync at its version; the others are well on the old (S-10)

@@ -181,6 +181,18 @@ func TestJudge(t *testing.T) {
 			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "new", "istio-system"))
 			ev.Snapshot.TagServices = []mesh.TagService{{Name: "s", Tag: "prod", Revision: "old"}}
 		}, gate.Shut, "prod is split"},
+		{"S2 whole, and elsewhere", gate.Tags, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "old", "istio-system"))
+			q.Tag = "prod"
+		}, gate.Shut, "tag prod leads to old, not to new"},
+		{"S2 whole, and where it is to lead, beside another", gate.Tags, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "new", "istio-system"), mesh.TagInjector("other", "old", "istio-system"))
+			q.Tag = "prod"
+		}, gate.Open, "prod -> new"},
+		{"S2 nobody said where it is to lead", gate.Tags, func(_ *testing.T, q *gate.Question, ev *gate.Evidence) {
+			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "old", "istio-system"))
+			q.Tag, q.Revision = "prod", ""
+		}, gate.Open, "prod -> old"},
 		{"agreed", gate.Tags, func(_ *testing.T, _ *gate.Question, ev *gate.Evidence) {
 			ev.Snapshot.Injectors = append(ev.Snapshot.Injectors, mesh.TagInjector("prod", "new", "istio-system"))
 			ev.Snapshot.TagServices = []mesh.TagService{{Name: "s", Tag: "prod", Revision: "new"}}

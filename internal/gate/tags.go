@@ -15,6 +15,9 @@ func tags(q Question, s mesh.Snapshot) (State, string) {
 		if t.Split {
 			return Shut, fmt.Sprintf("tag %s is split: its injector calls %s, its Service selects %q, its validator calls %q", t.Name, t.Revision, t.Service, t.Validator)
 		}
+		if q.Tag != "" && q.Revision != "" && t.Revision != q.Revision { // whole, and somebody else's doing
+			return Shut, fmt.Sprintf("tag %s leads to %s, not to %s", t.Name, t.Revision, q.Revision)
+		}
 		agree = append(agree, t.Name+" -> "+t.Revision)
 	}
 	if len(agree) == 0 && q.Tag != "" {
