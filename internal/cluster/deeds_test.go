@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -519,6 +520,7 @@ func TestS54_aRevisionThatIsReliedOnIsNotTakenBack(t *testing.T) {
 	for name, tt := range map[string]struct {
 		meanwhile func(*testing.T, *world)
 		before    func(*mesh.Snapshot)
+		paces     *cluster.Paces
 		want      string // of the refusal; none: it is taken away
 	}{
 		"nothing": {meanwhile: func(*testing.T, *world) {}},
@@ -556,21 +558,29 @@ func TestS54_aRevisionThatIsReliedOnIsNotTakenBack(t *testing.T) {
 		"a pod that leaves is waited for": {meanwhile: func(t *testing.T, w *world) {
 			t.Helper()
 			now := metav1.Now()
-			alter(t, w, corev1.SchemeGroupVersion.WithResource("pods"), types.NamespacedName{Namespace: "shop", Name: "db-0"}, func(p *corev1.Pod) { p.Annotations[mesh.RevLabel], p.DeletionTimestamp = "1-29-1", &now })
-			w.kube.PrependWatchReactor("pods", func(a clienttesting.Action) (bool, watch.Interface, error) {
-				c, err := w.kube.Tracker().Watch(a.GetResource(), a.GetNamespace())
-				if err == nil && a.GetNamespace() == "shop" {
-					err = ignoreMissing(w.kube.Tracker().Delete(a.GetResource(), "shop", "db-0"))
-				}
-				return true, c, err
+			alter(t, w, corev1.SchemeGroupVersion.WithResource("pods"), types.NamespacedName{Namespace: "shop", Name: "db-0"}, func(p *corev1.Pod) {
+				p.Annotations[mesh.RevLabel], p.DeletionTimestamp = "1-29-1", &now
 			})
+			goesOnceWatched(w, "db-0")
 		}},
+		"one of a gateway that was just uninstalled too": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			put(t, w, "pods", pod("gw-1-a", "1-29-1", "1.29.1", controller("ReplicaSet", "apps/v1", "gw-1")))
+			goesOnceWatched(w, "gw-1-a")
+		}},
+		"but not for ever": {meanwhile: func(t *testing.T, w *world) {
+			t.Helper()
+			put(t, w, "pods", pod("gw-1-a", "1-29-1", "1.29.1", controller("ReplicaSet", "apps/v1", "gw-1")))
+		}, paces: &cluster.Paces{Collect: 20 * time.Millisecond}, want: "pod shop/gw-1-a"},
 	} {
 		for _, kind := range []plan.Kind{plan.InstallRevision, plan.RestoreRevision} {
 			t.Run(name+", "+string(kind), func(t *testing.T) {
 				h, st, before := revising(t, kind)
 				w, writer := h.w, newWriter(h.w, h)
 				tt.meanwhile(t, w)
+				if tt.paces != nil {
+					writer.SetPaces(*tt.paces)
+				}
 				if tt.before != nil {
 					tt.before(&before)
 				}
@@ -636,6 +646,17 @@ func put(t *testing.T, w *world, resource string, o runtime.Object) {
 	if err := w.meta.Tracker().Create(gvr, metadataOf(t, o), acc.GetNamespace()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// goesOnceWatched lets a pod of the shop go as soon as somebody waits for that.
+func goesOnceWatched(w *world, pod string) {
+	w.kube.PrependWatchReactor("pods", func(a clienttesting.Action) (bool, watch.Interface, error) {
+		c, err := w.kube.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		if err == nil && a.GetNamespace() == "shop" {
+			err = ignoreMissing(w.kube.Tracker().Delete(a.GetResource(), "shop", pod))
+		}
+		return true, c, err
+	})
 }
 
 func ignoreMissing(err error) error {

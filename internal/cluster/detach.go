@@ -54,13 +54,14 @@ type Paces struct {
 	Retry   time.Duration // between two tries of an eviction that a budget holds
 	Hear    time.Duration // for istiods to hear, each by watches of its own, of a label and of a tag
 	Take    time.Duration // at most for an istiod to deploy what it claims
+	Collect time.Duration // at most for the garbage collector to delete pods whose workload is gone
 	Accept  time.Duration // for which a Gateway's Routes may be without its word while two revisions claim it
 }
 
 // DefaultPaces are those of a Writer that is not told others. A kubelet writes its
 // own view of a pod back every ten seconds: Drop must be well below that (S-39).
 func DefaultPaces() Paces {
-	return Paces{Spread: 3 * time.Second, Drop: 4 * time.Second, Place: 5 * time.Minute, Deadman: 30 * time.Minute, Retry: 2 * time.Second, Hear: 3 * time.Second, Take: time.Minute, Accept: 10 * time.Second}
+	return Paces{Spread: 3 * time.Second, Drop: 4 * time.Second, Place: 5 * time.Minute, Deadman: 30 * time.Minute, Retry: 2 * time.Second, Hear: 3 * time.Second, Take: time.Minute, Collect: time.Minute, Accept: 10 * time.Second}
 }
 
 // detaching is a Deployment whose pods are replaced by letting them go (S-35 to S-43).

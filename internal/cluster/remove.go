@@ -124,11 +124,14 @@ func (w *Writer) bringBack(ctx context.Context, old mesh.ControlPlane, off strin
 	return w.releases.Restore(ctx, namespace, name, off) //nolint:wrapcheck // the caller wraps it
 }
 
+// mostNamed is how many references a refusal names.
+const mostNamed = 5
+
 func relying(refs []mesh.Object) string {
 	var out []string
 	for _, o := range refs {
-		if len(out) == 5 {
-			out = append(out, fmt.Sprintf("and %d more", len(refs)-5))
+		if len(out) == mostNamed {
+			out = append(out, fmt.Sprintf("and %d more", len(refs)-mostNamed))
 			break
 		}
 		out = append(out, fmt.Sprintf("%s %s: %s", strings.ToLower(o.Kind), strings.TrimPrefix(o.Namespace+"/"+o.Name, "/"), o.Note))
