@@ -130,7 +130,7 @@ func logs(ctx context.Context, t cli.Target, q cli.LogQuestion) (io.ReadCloser, 
 		n := int64(q.Since.Seconds() + 1)
 		o.SinceSeconds = &n
 	}
-	return r.Kube.CoreV1().Pods(q.Namespace).GetLogs(q.Pod, &o).Stream(ctx) //nolint:wrapcheck // who asks says whose
+	return r.Kube.CoreV1().Pods(q.Namespace).GetLogs(q.Pod, &o).Stream(ctx)
 }
 
 func accessLogs(t cli.Target) (cli.AccessLogs, error) {

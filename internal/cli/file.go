@@ -40,13 +40,13 @@ func readYAML(b []byte, into any) error {
 			break
 		}
 		if err != nil {
-			return err //nolint:wrapcheck // the caller names the file
+			return err
 		}
 		if !first && !empty(node) {
 			return fmt.Errorf("line %d begins a second document, which would not be read", node.Line)
 		}
 	}
-	return yaml.UnmarshalStrict(b, into) //nolint:wrapcheck // the caller names the file
+	return yaml.UnmarshalStrict(b, into)
 }
 
 func empty(document kyaml.Node) bool {

@@ -264,7 +264,7 @@ func (l *lines) write(prefix, line string) error {
 	defer l.mu.Unlock()
 	l.n++
 	_, err := fmt.Fprintf(l.w, "%-*s  %s\n", l.width, prefix, line)
-	return err //nolint:wrapcheck // of the terminal
+	return err
 }
 
 // widen makes room for a prefix.

@@ -206,7 +206,7 @@ func (t telemetered) with(ctx context.Context, want accesslog.Telemetry, show fu
 func (t telemetered) beat(ctx context.Context, made mesh.Telemetry) error {
 	for t.world.Wait(ctx, telemetryBeat) == nil && ctx.Err() == nil {
 		if err := t.logs.Renew(ctx, made, t.world.Now().Add(telemetryLife)); errors.Is(err, drive.ErrRefused) {
-			return err //nolint:wrapcheck // it says what was removed
+			return err
 		}
 	}
 	return nil

@@ -98,26 +98,26 @@ func formerFiles(dir string) ([]string, error) {
 // writeFolder takes away what serin wrote before, and nothing else, and writes anew.
 func writeFolder(dir string, former []string, files []gitops.File) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err //nolint:wrapcheck // the caller names the folder
+		return err
 	}
 	root, err := os.OpenRoot(dir) // no name in an index leads out of it
 	if err != nil {
-		return err //nolint:wrapcheck // the caller names the folder
+		return err
 	}
 	defer func() { _ = root.Close() }()
 	for _, name := range former {
 		if err := root.Remove(filepath.FromSlash(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err //nolint:wrapcheck // it names the file
+			return err
 		}
 		_ = root.Remove(filepath.Dir(filepath.FromSlash(name))) // a step's folder, once it is empty
 	}
 	for _, f := range files {
 		name := filepath.FromSlash(f.Path)
 		if err := root.MkdirAll(filepath.Dir(name), 0o750); err != nil {
-			return err //nolint:wrapcheck // it names the folder
+			return err
 		}
 		if err := root.WriteFile(name, f.Data, 0o600); err != nil {
-			return err //nolint:wrapcheck // it names the file
+			return err
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ func await[T metav1.Object, L runtime.Object](ctx context.Context, why string, s
 	}
 	yes, seen, err := done(now)
 	if err != nil || yes {
-		return err //nolint:wrapcheck // it says by itself what is wrong
+		return err
 	}
 	var store cache.Store
 	look := func() (bool, error) {

@@ -72,7 +72,7 @@ func (w *Writer) wantedBase(ctx context.Context, st plan.Step, before mesh.Snaps
 	}
 	rel, ok, err := w.releases.Get(ctx, base.Namespace, base.Name)
 	if err != nil {
-		return mesh.Release{}, err //nolint:wrapcheck // the callers wrap it
+		return mesh.Release{}, err
 	}
 	if !ok {
 		return mesh.Release{}, refused("release %s/%s is gone", base.Namespace, base.Name)

@@ -20,14 +20,14 @@ func (w *Writer) installChart(ctx context.Context, st plan.Step) error {
 func (w *Writer) chart(ctx context.Context, want mesh.Release) error {
 	if want.Chart != "base" {
 		if err := w.releases.Install(ctx, want, ""); err != nil {
-			return err //nolint:wrapcheck // the callers wrap it
+			return err
 		}
 		_, err := w.rolledOut(ctx, mesh.Ref{Kind: mesh.KindDeployment, Namespace: want.Namespace, Name: want.Name})
 		return err
 	}
 	crds, err := w.releases.CRDs(ctx, want)
 	if err != nil {
-		return err //nolint:wrapcheck // the callers wrap it
+		return err
 	}
 	for _, name := range crds { // left by an earlier installation: charts ask Helm to keep them
 		if err := w.adopt(ctx, name, want); err != nil {
@@ -35,7 +35,7 @@ func (w *Writer) chart(ctx context.Context, want mesh.Release) error {
 		}
 	}
 	if err := w.releases.Install(ctx, want, ""); err != nil {
-		return err //nolint:wrapcheck // the callers wrap it
+		return err
 	}
 	for _, name := range crds {
 		if err := w.established(ctx, name); err != nil {

@@ -242,7 +242,7 @@ func (w *Writer) operatorObjects(ctx context.Context, st plan.Step, p plan.Plan,
 	if err != nil {
 		return nil, err
 	}
-	return w.releases.Operator(ctx, doc, st.Version, component) //nolint:wrapcheck // the callers wrap it
+	return w.releases.Operator(ctx, doc, st.Version, component)
 }
 
 // planeContent is a new control plane: values for those who declare the chart, and
@@ -315,7 +315,7 @@ func (w *Writer) removalContent(ctx context.Context, st plan.Step, before mesh.S
 func (w *Writer) renderedContent(ctx context.Context, want mesh.Release) ([]unstructured.Unstructured, error) {
 	text, err := w.releases.Manifest(ctx, want, false)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says which release
+		return nil, err
 	}
 	var out []unstructured.Unstructured
 	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)

@@ -388,7 +388,7 @@ func (d *detaching) endAll(ctx context.Context, orphans []*corev1.Pod) error {
 	for _, o := range orphans {
 		g.Go(func() error { return d.end(ctx, o) })
 	}
-	return g.Wait() //nolint:wrapcheck // each says which pod
+	return g.Wait()
 }
 
 // deadman lets the pod end by itself should nobody come back for it (S-36). The

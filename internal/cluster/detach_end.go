@@ -117,7 +117,7 @@ func (d *detaching) evict(ctx context.Context, p *corev1.Pod, dry ...string) err
 	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // a namesake: this one is gone
 		return nil
 	case apierrors.IsTooManyRequests(err):
-		return err //nolint:wrapcheck // the caller tries again
+		return err
 	}
 	return asking("create", "pods/eviction "+p.Name, err)
 }
@@ -256,7 +256,7 @@ func (d *detaching) unready(ctx context.Context, p *corev1.Pod, dry ...string) e
 	case apierrors.IsConflict(err): // a namesake
 		return apierrors.NewNotFound(corev1.Resource("pods"), p.Name)
 	case apierrors.IsNotFound(err):
-		return err //nolint:wrapcheck // the caller tells it from the others
+		return err
 	}
 	return asking("patch", "pods/status "+p.Name, err)
 }
@@ -277,13 +277,13 @@ func (d *detaching) tried(ctx context.Context, p *corev1.Pod) (string, error) {
 				return err
 			}
 			_, err = d.Kube.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, opts)
-			return err //nolint:wrapcheck // it is told apart below
+			return err
 		}},
 		{"its status may not be patched", func() error { return d.unready(ctx, p, metav1.DryRunAll) }},
 		{"it may not be evicted", func() error { return d.evict(ctx, p, metav1.DryRunAll) }},
 		{"endpoints may not be seen", func() error {
 			_, err := d.Kube.DiscoveryV1().EndpointSlices(p.Namespace).List(ctx, metav1.ListOptions{Limit: 1})
-			return err //nolint:wrapcheck // it is told apart below
+			return err
 		}},
 	}
 	if d.ref.Kind != mesh.KindDeployment {

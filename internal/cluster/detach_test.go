@@ -73,7 +73,7 @@ func (l *loose) patched(a clienttesting.PatchActionImpl) string {
 }
 
 func (l *loose) evicted(name string) error {
-	return l.kube.Tracker().Delete(pods, "shop", name) //nolint:wrapcheck // the API server's
+	return l.kube.Tracker().Delete(pods, "shop", name)
 }
 
 func ready(p *corev1.Pod, is corev1.ConditionStatus) {

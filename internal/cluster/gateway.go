@@ -333,7 +333,7 @@ func (w *Writer) unrenewGateway(ctx context.Context, st plan.Step, before mesh.S
 func (w *Writer) wantedGateway(ctx context.Context, st plan.Step, version string, over map[string]any) (mesh.Release, error) {
 	r, ok, err := w.releases.Get(ctx, st.Release.Namespace, st.Release.Name)
 	if err != nil {
-		return r, err //nolint:wrapcheck // the callers wrap it
+		return r, err
 	}
 	if !ok {
 		return r, refused("release %s is gone", st.Target)

@@ -25,7 +25,7 @@ func (w *Writer) handBack(ctx context.Context, gvr schema.GroupVersionResource, 
 			return nil
 		}
 		if err != nil {
-			return err //nolint:wrapcheck // wrapped below, once
+			return err
 		}
 		left := slices.DeleteFunc(slices.Clone(o.ManagedFields), func(m metav1.ManagedFieldsEntry) bool { return m.Manager == Manager })
 		if len(left) == len(o.ManagedFields) {
@@ -42,7 +42,7 @@ func (w *Writer) handBack(ctx context.Context, gvr schema.GroupVersionResource, 
 			return fmt.Errorf("writing the patch: %w", err)
 		}
 		_, err = client.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{})
-		return err //nolint:wrapcheck // wrapped below, once
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("handing back the fields of %s %s: %w", gvr.Resource, name, err)

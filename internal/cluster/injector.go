@@ -52,7 +52,7 @@ func (w *Writer) updateInjector(ctx context.Context, name string, change func(*m
 			return nil
 		}
 		_, err = api.Update(ctx, c, updating())
-		return err //nolint:wrapcheck // RetryOnConflict looks at it; wrapped below
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("changing injector %s: %w", name, err)

@@ -47,7 +47,7 @@ func (w *Writer) put(ctx context.Context, st plan.Step, p plan.Plan, before mesh
 	if err != nil {
 		return err
 	}
-	return w.releases.Install(ctx, want, like) //nolint:wrapcheck // the caller wraps it
+	return w.releases.Install(ctx, want, like)
 }
 
 // wantedRevision is the release that an install makes, and the one whose way of

@@ -226,7 +226,7 @@ func (w *Writer) event(ctx context.Context, namespace, gateway string, e corev1.
 }
 
 func (w *Writer) gatewayObject(ctx context.Context, st plan.Step) (*unstructured.Unstructured, error) {
-	return w.Dynamic.Resource(gatewayResource()).Namespace(st.Namespace).Get(ctx, st.Gateway, reading()) //nolint:wrapcheck // who asks looks at it
+	return w.Dynamic.Resource(gatewayResource()).Namespace(st.Namespace).Get(ctx, st.Gateway, reading())
 }
 
 // claim makes a webhook configuration of no webhooks, by whose labels a

@@ -115,7 +115,7 @@ func (g *guard) known(ctx context.Context) (map[string]bool, error) {
 	name := mesh.ClaimOf(mesh.PrivateTag(g.st.Namespace, g.st.Gateway), g.st.From).Name
 	c, err := g.w.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, reading())
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing is noted
 	}
 	if err != nil {
 		return nil, asking("get", "mutatingwebhookconfigurations "+name, err)

@@ -106,7 +106,7 @@ func (w *Writer) alike(ctx context.Context, st plan.Step, p plan.Plan, m *model)
 	found, err := w.comparer.Compare(ctx, st, t, proves.Accept)
 	switch {
 	case ctx.Err() != nil:
-		return err //nolint:wrapcheck // it says what it was about
+		return err
 	case err != nil:
 		return fmt.Errorf("%w: what %s and %s give its proxies could not be compared: %w\n  remedy: %s", drive.ErrShut, st.From, st.To, err, onwards)
 	}

@@ -30,13 +30,13 @@ func (w *Writer) Manifest(ctx context.Context, st plan.Step, p plan.Plan, before
 		if err != nil {
 			return nil, err
 		}
-		return w.releases.Manifest(ctx, want, server) //nolint:wrapcheck // it says which release
+		return w.releases.Manifest(ctx, want, server)
 	case plan.RenderGateway:
 		return w.renderedManifest(ctx, st, p, before, server)
 	case plan.RestoreRevision:
 		return w.keptManifest(ctx, st, before, server)
 	case plan.InstallChart:
-		return w.releases.Manifest(ctx, *st.Release, server) //nolint:wrapcheck // it says which release
+		return w.releases.Manifest(ctx, *st.Release, server)
 	case plan.PinDefault, plan.UpgradeBase, plan.MoveNamespace, plan.FirstPods, plan.Surge, plan.Restart, plan.MoveTag,
 		plan.RestoreLabels, plan.RemoveRevision, plan.RemoveTag, plan.RemoveChart, plan.RemoveRest, plan.AddGateway, plan.OpenGateway, plan.ScaleGateway, plan.RenewGateway, plan.MoveGateway, plan.ReturnGateway, plan.PutBackGateway, plan.DropClaims, plan.DropTelemetry:
 	}

@@ -112,7 +112,7 @@ func (w *Writer) planeObjects(ctx context.Context, st plan.Step, p plan.Plan, be
 	}
 	objects, err := w.releases.Operator(ctx, doc, st.Version, pilot)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the callers wrap it
+		return nil, err
 	}
 	for _, o := range objects {
 		if o.GetLabels()[mesh.TagLabel] != "" {
@@ -133,7 +133,7 @@ func (w *Writer) applyBase(ctx context.Context, st plan.Step, p plan.Plan, befor
 	}
 	objects, err := w.releases.Operator(ctx, doc, st.Version, baseComponent)
 	if err != nil {
-		return err //nolint:wrapcheck // the caller wraps it
+		return err
 	}
 	objects = slices.DeleteFunc(objects, func(o unstructured.Unstructured) bool { return o.GetName() == mesh.DefaultValidator }) // it moves with the tag (S-3)
 	if err := w.applyAll(ctx, objects); err != nil {

@@ -58,7 +58,7 @@ func (w *Writer) removeRelease(ctx context.Context, st plan.Step, old mesh.Contr
 		return err
 	}
 	if err := w.releases.Keep(ctx, namespace, name); err != nil {
-		return err //nolint:wrapcheck // the caller wraps it
+		return err
 	}
 	return w.takeDown(ctx, st.From, namespace, name)
 }
@@ -121,7 +121,7 @@ func (w *Writer) bringBack(ctx context.Context, old mesh.ControlPlane, off strin
 		return w.restoreListed(ctx, old.Revision, off)
 	}
 	namespace, name, _ := strings.Cut(old.Owner.Name, "/")
-	return w.releases.Restore(ctx, namespace, name, off) //nolint:wrapcheck // the caller wraps it
+	return w.releases.Restore(ctx, namespace, name, off)
 }
 
 // mostNamed is how many references a refusal names.
@@ -168,7 +168,7 @@ func (w *Writer) takeDown(ctx context.Context, rev, namespace, release string) e
 		return err
 	}
 	if err := w.releases.Uninstall(ctx, namespace, release); err != nil {
-		return err //nolint:wrapcheck // the callers wrap it
+		return err
 	}
 	if err := w.gone(ctx, rev); err != nil {
 		return err

@@ -84,7 +84,7 @@ func (w *Writer) renderedAs(ctx context.Context, st plan.Step, p plan.Plan, befo
 	}
 	all, err := w.releases.Operator(ctx, doc, st.Version, of)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the callers wrap it
+		return nil, err
 	}
 	out := slices.DeleteFunc(all, func(o unstructured.Unstructured) bool {
 		return o.GetNamespace() != d.Namespace || !partOf(o.GetName(), d.Name)

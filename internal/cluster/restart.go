@@ -34,7 +34,7 @@ func eachWorkload(ctx context.Context, st plan.Step, doing string, do func(conte
 			return nil
 		})
 	}
-	return g.Wait() //nolint:wrapcheck // each says which workload
+	return g.Wait()
 }
 
 // restart gives the workloads new pods, wherever one is on another revision than

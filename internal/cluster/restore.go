@@ -60,7 +60,7 @@ func (w *Writer) kept(ctx context.Context, c mesh.ControlPlane, off string) (str
 	if c.Owner.Kind == mesh.OwnerHelm {
 		namespace, name, _ := strings.Cut(c.Owner.Name, "/")
 		r, objects, err := w.releases.Kept(ctx, namespace, name, off)
-		return r.Version, objects, err //nolint:wrapcheck // the callers wrap it
+		return r.Version, objects, err
 	}
 	s, err := w.Kube.CoreV1().Secrets(w.namespace).Get(ctx, keptName(c.Revision), reading())
 	if apierrors.IsNotFound(err) {

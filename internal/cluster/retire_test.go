@@ -92,14 +92,14 @@ func (l *inOrder) evicted(name string) error {
 		l.listed = l.listed || p.Name == name && isReady(&p)
 	}
 	if err := l.kube.Tracker().Delete(pods, "shop", name); err != nil {
-		return err //nolint:wrapcheck // the API server's
+		return err
 	}
 	p := l.pod(name, injects(l.t, l.world))
 	if l.never {
 		long := metav1.NewTime(time.Unix(1000, 0))
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}, {Type: corev1.ContainersReady, Status: corev1.ConditionFalse, LastTransitionTime: long}}
 	}
-	return l.kube.Tracker().Create(pods, p, "shop") //nolint:wrapcheck // the API server's
+	return l.kube.Tracker().Create(pods, p, "shop")
 }
 
 // control lists the pods: front's endpoints follow readiness; peers publishes what

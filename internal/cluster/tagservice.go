@@ -45,7 +45,7 @@ func (w *Writer) tagServiceAt(ctx context.Context, tag, rev string, made bool) e
 		}
 		if missing {
 			_, err := api.Create(ctx, serviceOfTag(tag, rev, name, istiod), creating())
-			return err //nolint:wrapcheck // RetryOnConflict looks at it; wrapped below
+			return err
 		}
 		if have.Labels[mesh.RevLabel] == rev && maps.Equal(have.Spec.Selector, istiod.Spec.Selector) {
 			return nil
@@ -55,7 +55,7 @@ func (w *Writer) tagServiceAt(ctx context.Context, tag, rev string, made bool) e
 		}
 		have.Labels[mesh.RevLabel], have.Spec.Selector = rev, maps.Clone(istiod.Spec.Selector)
 		_, err = api.Update(ctx, have, updating())
-		return err //nolint:wrapcheck // RetryOnConflict looks at it; wrapped below
+		return err
 	})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("pointing Service %s to revision %s: %w", name, rev, err)

@@ -130,7 +130,7 @@ func (w *Writer) moveInPlace(ctx context.Context, rev string) error {
 			v.Webhooks[i].ClientConfig = *to.DeepCopy()
 		}
 		_, err = api.Update(ctx, v, updating())
-		return err //nolint:wrapcheck // RetryOnConflict looks at it; wrapped below
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("retargeting validator %s: %w", mesh.DefaultValidator, err)

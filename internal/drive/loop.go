@@ -257,7 +257,7 @@ func (l *loop) await(ctx context.Context, r run.Run) (run.Event, error) {
 // changed waits for news of the step's objects, a second at most.
 func (l *loop) changed(ctx context.Context, st plan.Step) (bool, error) {
 	if l.p.Watcher != nil && l.failures == 0 {
-		return l.p.Watcher.Changed(ctx, st, interval) //nolint:wrapcheck // the caller wraps it
+		return l.p.Watcher.Changed(ctx, st, interval)
 	}
 	if !l.looked {
 		l.looked = true

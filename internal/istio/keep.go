@@ -94,7 +94,7 @@ func withoutPolicy(in *bytes.Buffer, fails func(name string) (bool, error)) (*by
 func dropIgnore(validator *kyaml.RNode) (bool, error) {
 	hooks, err := validator.Pipe(kyaml.Lookup("webhooks"))
 	if err != nil || hooks == nil {
-		return false, err //nolint:wrapcheck // the caller names the object
+		return false, err
 	}
 	dropped := false
 	err = hooks.VisitElements(func(w *kyaml.RNode) error {
@@ -104,5 +104,5 @@ func dropIgnore(validator *kyaml.RNode) (bool, error) {
 		}
 		return nil
 	})
-	return dropped, err //nolint:wrapcheck // the caller names the object
+	return dropped, err
 }

@@ -61,7 +61,7 @@ func (h *Helm) restore(ctx context.Context, namespace, name, off string) error {
 	}
 	kept, err := h.shelf.get(ctx, namespace, name)
 	if err != nil {
-		return err //nolint:wrapcheck // the caller names the release
+		return err
 	}
 	if kept == nil {
 		rel, err := last(c, name)
@@ -80,7 +80,7 @@ func (h *Helm) restore(ctx context.Context, namespace, name, off string) error {
 	if err := h.again(ctx, c, kept, off); err != nil {
 		return err
 	}
-	return h.shelf.drop(ctx, namespace, name) //nolint:wrapcheck // the caller names the release
+	return h.shelf.drop(ctx, namespace, name)
 }
 
 // lives says whether the name is a live release's that is not to be replaced: another
@@ -147,7 +147,7 @@ func (h *Helm) again(ctx context.Context, c *action.Configuration, kept *release
 		in.PostRenderer = held{} // it comes back as it was made: out of the Service (S-29)
 	}
 	_, err := in.RunWithContext(context.WithoutCancel(ctx), kept.Chart, copyValues(kept.Config))
-	return err //nolint:wrapcheck // the caller names the release
+	return err
 }
 
 // silenced is a post-renderer that also switches an injector off: the tag that
@@ -192,10 +192,10 @@ func deafen(entry *kyaml.RNode) error {
 	for _, field := range []string{"namespaceSelector", "objectSelector"} {
 		never, err := kyaml.Parse("matchLabels: {" + mesh.Deactivated + ": never-match}")
 		if err != nil {
-			return err //nolint:wrapcheck // the caller names the object
+			return err
 		}
 		if err := entry.PipeE(kyaml.SetField(field, never)); err != nil {
-			return err //nolint:wrapcheck // the caller names the object
+			return err
 		}
 	}
 	return nil

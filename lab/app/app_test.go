@@ -25,11 +25,11 @@ type street map[string]*app.App
 func (s street) dial(_ context.Context, _, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // a test
+		return nil, err
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // a test
+		return nil, err
 	}
 	near, far := net.Pipe()
 	a, ok := s[host]

@@ -127,7 +127,7 @@ func (w *worker) meshDefaults(ctx context.Context, pod *corev1.Pod, c corev1.Con
 		}
 	}
 	if name == "" {
-		return nil, nil
+		return nil, nil //nolint:nilnil // none is an answer
 	}
 	data, err := w.data(ctx, pod.Namespace, "ConfigMap", name)
 	if err != nil {

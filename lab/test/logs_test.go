@@ -126,7 +126,7 @@ func (w *world) turnOff() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	eventually(w.t.(*testing.T), "the gateways to write nothing any more", func() bool { //nolint:forcetypeassert // it is a test's
+	eventually(w.t.(*testing.T), "the gateways to write nothing any more", func() bool {
 		out, err := w.command("gateway", "logs", bookinfo.Gateway, "--since", "1s").Output()
 		return err == nil && len(out) == 0
 	})

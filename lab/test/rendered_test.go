@@ -288,7 +288,7 @@ func TestRenderedGateway_itsSource(t *testing.T) {
 	put("1-29-1", "1.29.1")
 	r.istioctl("1.29.1", "install", "-y", "-f", r.file, "--revision", "1-29-1")
 	r.until("what istioctl installs is what serin has made", func() string { return cmp.Diff(ours, r.objects()) })
-	if rev := r.objects()["Service istio-ingressgateway"]["metadata"].(map[string]any)["labels"].(map[string]any)[mesh.RevLabel]; rev != "1-29-1" { //nolint:forcetypeassert // the API server's
+	if rev := r.objects()["Service istio-ingressgateway"]["metadata"].(map[string]any)["labels"].(map[string]any)[mesh.RevLabel]; rev != "1-29-1" {
 		t.Errorf("its Service is of %v: istioctl uninstall of the old revision would take it", rev)
 	}
 }

@@ -112,7 +112,7 @@ type line struct {
 func openTCP(ctx context.Context, address string) (*line, error) {
 	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the cause that is counted
+		return nil, err
 	}
 	return &line{c, bufio.NewReader(c)}, nil
 }
@@ -177,14 +177,14 @@ type stream struct {
 func openStream(ctx context.Context, cfg Config) (*stream, error) {
 	conn, err := grpc.NewClient("passthrough:///"+cfg.Gateway, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(cfg.Host))
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the cause that is counted
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil {
 		cancel()
 		_ = conn.Close()
-		return nil, err //nolint:wrapcheck // the cause that is counted
+		return nil, err
 	}
 	return &stream{conn, watch, cancel}, nil
 }
@@ -193,7 +193,7 @@ func (s *stream) message() error {
 	stuck := time.AfterFunc(limit, s.cancel)
 	defer stuck.Stop()
 	_, err := s.watch.Recv()
-	return err //nolint:wrapcheck // the cause that is counted
+	return err
 }
 
 func (s *stream) close() {

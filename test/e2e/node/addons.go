@@ -40,7 +40,7 @@ func (w *worker) nodeReady(ctx context.Context) error {
 	err = until(ctx, 2*time.Minute, func() error {
 		n, err := client.CoreV1().Nodes().Get(ctx, "node", metav1.GetOptions{})
 		if err != nil {
-			return err //nolint:wrapcheck // until says what was waited for
+			return err
 		}
 		for _, c := range n.Status.Conditions {
 			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {

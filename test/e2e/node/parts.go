@@ -155,7 +155,7 @@ func (w *worker) controlPlane(ctx context.Context) error {
 	}
 	if err := until(ctx, time.Minute, func() error {
 		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
-		return err //nolint:wrapcheck // until says what was waited for
+		return err
 	}); err != nil {
 		return fmt.Errorf("waiting for the API server: %w", err)
 	}

@@ -61,7 +61,7 @@ func IstiodValues(own map[string]any) map[string]any {
 // there is no file.
 func ReadValues(file string) (map[string]any, error) {
 	if file == "" {
-		return nil, nil
+		return nil, nil //nolint:nilnil // none is an answer
 	}
 	b, err := os.ReadFile(filepath.Clean(file))
 	if err != nil {

@@ -22,7 +22,7 @@ func (a *app) Watch(_ *healthpb.HealthCheckRequest, s healthpb.Health_WatchServe
 	defer t.Stop()
 	for {
 		if err := s.Send(&healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}); err != nil {
-			return err //nolint:wrapcheck // gRPC's own
+			return err
 		}
 		select {
 		case <-s.Context().Done():

@@ -27,13 +27,13 @@ func main() {
 
 func run(ctx context.Context) error {
 	if len(os.Args) > 1 && os.Args[1] == "load" {
-		return load.Serve(ctx, ":"+load.Port) //nolint:wrapcheck // it says where
+		return load.Serve(ctx, ":"+load.Port)
 	}
 	drain, err := time.ParseDuration(cmp.Or(os.Getenv("DRAIN"), "5s"))
 	if err != nil {
 		return fmt.Errorf("reading DRAIN: %w", err)
 	}
-	return service.Run(ctx, service.Config{ //nolint:wrapcheck // it says where
+	return service.Run(ctx, service.Config{
 		Name: os.Getenv("NAME"), Pod: os.Getenv("POD"), Upstreams: service.Parse(os.Getenv("UPSTREAMS")),
 		Drain: drain, Ledger: os.Getenv("LEDGER"),
 	})
