@@ -55,14 +55,15 @@ type warner interface {
 type comparer interface{ Cold() string }
 
 const (
-	interval = time.Second      // between two looks at the gates
-	glance   = 30 * time.Second // of a change that no watch has told of
-	keepTime = 10 * time.Second // between two saves of a run that only waits
-	lookTime = time.Minute      // one look may take: a server that accepts and never answers is away too
-	patience = 5 * time.Minute  // with an API server that does not answer
-	backoff  = 30 * time.Second // the longest pause between two tries to reach it
-	warnTime = 10 * time.Minute // between two looks for Gateways that are frozen for too long
-	podTime  = 30 * time.Second // that a deed is given more for each pod that is replaced by itself
+	interval  = time.Second      // between two looks at the gates
+	glance    = 30 * time.Second // of a change that no watch has told of
+	keepTime  = 10 * time.Second // between two saves of a run that only waits
+	lookTime  = time.Minute      // one look may take: a server that accepts and never answers is away too
+	patience  = 5 * time.Minute  // with an API server that does not answer
+	backoff   = 30 * time.Second // the longest pause between two tries to reach it
+	warnTime  = 10 * time.Minute // between two looks for Gateways that are frozen for too long
+	podTime   = 30 * time.Second // that a deed is given more for each pod that is replaced by itself
+	leaveTime = 2 * time.Minute  // that taking a revision back is given more: its pods have a grace of their own to leave
 )
 
 // loop is one process's drive of a run.
@@ -170,6 +171,9 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event {
 	st := r.Plan.Steps[r.At]
 	given := deedTime(st, r.Plan.Request, r.Before)
+	if effect == run.Revert && (st.Kind == plan.InstallRevision || st.Kind == plan.RestoreRevision) {
+		given += leaveTime
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), given)
 	defer cancel()
 	ctx, release := l.whileHeld(ctx)
