@@ -29,12 +29,12 @@ func (a *app) plan() *cobra.Command {
 		Use: "plan --to VERSION [-o patches DIR]", Short: "Show what an upgrade would do, step by step; writes nothing to the cluster",
 		Long: `Look at the mesh and write down, step by step, what an upgrade would do. Nothing is written to the cluster.
 Findings that stand in the way are shown all at once, and no plan is kept then (exit code 3).`,
-		Example: `  # see the plan and keep it
-  serin plan --to 1.29.1 -o plan.yaml
+		Example: `  # see the plan and keep it; the URL is one behind a gateway, which is asked all the while
+  serin plan --to 1.29.1 --probe-url http://shop.example.com/ -o plan.yaml
   # in a pipeline: exit code 2 says that there is something to do
-  serin plan --to 1.29.1 --detailed-exitcode
+  serin plan -f request.yaml --detailed-exitcode
   # what to commit where Git declares the mesh, a folder a step
-  serin plan --to 1.29.1 -o patches upgrade/`,
+  serin plan -f request.yaml -o patches upgrade/`,
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if req.request, err = flags.request(c); err != nil {

@@ -41,7 +41,9 @@ func Main(ctx context.Context, args []string, streams genericiooptions.IOStreams
 
 const long = `serin upgrades Istio by revision, without losing a request.
 
-  serin plan --to 1.29.1 -o plan.yaml    what would happen; writes nothing to the cluster
+  serin precheck --to 1.29.1             every reason why not; writes nothing to the cluster
+  serin plan -f request.yaml -o plan.yaml
+                                         what would happen; writes nothing to the cluster
   serin apply plan.yaml                  does it, live; running it again goes on
   serin status -w                        where are we
   serin report                           what was done, and what it cost in requests`
