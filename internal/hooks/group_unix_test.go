@@ -3,6 +3,7 @@
 package hooks_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/serin-mesh/serin/internal/gate"
 	"github.com/serin-mesh/serin/internal/plan"
@@ -34,8 +37,16 @@ func TestCommand_isKilledWithItsGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
-	if syscall.Kill(child, 0) == nil && err == nil && !strings.Contains(string(state), ") Z ") && !strings.Contains(string(state), ") X ") {
+	var state []byte
+	gone := func(context.Context) (bool, error) { // the signal is sent, and a busy machine takes its time
+		var err error
+		state, err = os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		if err != nil || syscall.Kill(child, 0) != nil {
+			return true, nil //nolint:nilerr // it is not there: that is the answer
+		}
+		return strings.Contains(string(state), ") Z ") || strings.Contains(string(state), ") X "), nil
+	}
+	if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 10*time.Second, true, gone); err != nil {
 		t.Errorf("its child is there still: %s", state)
 	}
 }
