@@ -72,7 +72,7 @@ func candidates(ns string, q gate.Question, s mesh.Snapshot) []candidate {
 	if q.Deserted(ns, s) {
 		return nil
 	}
-	if labelled(s, ns) {
+	if space, _ := s.Namespace(ns); space.Labelled() {
 		return []candidate{{namespace: ns}}
 	}
 	type choice struct{ rev, inject string }
@@ -92,23 +92,11 @@ func candidates(ns string, q gate.Question, s mesh.Snapshot) []candidate {
 	return list
 }
 
-// labelled says whether a namespace's own labels decide who injects its pods.
-func labelled(s mesh.Snapshot, name string) bool {
-	for _, ns := range s.Namespaces {
-		if ns.Name == name {
-			_, rev := ns.Labels[mesh.RevLabel]
-			_, injection := ns.Labels[mesh.InjectionLabel]
-			return rev || injection
-		}
-	}
-	return false
-}
-
 // neutral returns a namespace where a pod's own label chooses its injector:
 // Istio's, or another where that one is labelled, as some installations label it
 // istio-injection=disabled.
 func neutral(s mesh.Snapshot, preferred string) (string, bool) {
-	if !labelled(s, preferred) {
+	if ns, _ := s.Namespace(preferred); !ns.Labelled() {
 		return preferred, true
 	}
 	for _, ns := range s.Namespaces {
@@ -116,7 +104,7 @@ func neutral(s mesh.Snapshot, preferred string) (string, bool) {
 		case "kube-system", "kube-public", "kube-node-lease", "local-path-storage":
 			continue // istiod injects nothing there, whatever the labels (R§1.3)
 		}
-		if !labelled(s, ns.Name) {
+		if !ns.Labelled() {
 			return ns.Name, true
 		}
 	}

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/serin-mesh/serin/internal/mesh"
 )
@@ -77,7 +76,7 @@ func (q Question) Deserted(namespace string, s mesh.Snapshot) bool {
 		if ref.Namespace != namespace {
 			continue
 		}
-		if slices.ContainsFunc(s.Workloads, func(w mesh.Workload) bool { return w.Ref == ref }) {
+		if _, there := s.Workload(ref); there {
 			return false
 		}
 		asked = true
