@@ -170,10 +170,7 @@ func (l *loop) do(ctx context.Context, r run.Run, effect run.Effect) (run.Event,
 // deed applies or reverts. Its context outlives ctx: what was begun is finished.
 func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event {
 	st := r.Plan.Steps[r.At]
-	given := deedTime(st, r.Plan.Request, r.Before)
-	if effect == run.Revert && (st.Kind == plan.InstallRevision || st.Kind == plan.RestoreRevision) {
-		given += leaveTime
-	}
+	given := deedTime(effect, st, r.Plan.Request, r.Before)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), given)
 	defer cancel()
 	ctx, release := l.whileHeld(ctx)
@@ -212,14 +209,19 @@ func (l *loop) deed(ctx context.Context, r run.Run, effect run.Effect) run.Event
 
 // deedTime is how long a deed may take, whatever became of the context: the
 // request's patience for each batch of workloads, and for anything else; and half a
-// minute more for each pod that is replaced by itself.
-func deedTime(st plan.Step, req plan.Request, before mesh.Snapshot) time.Duration {
+// minute more for each pod that is replaced by itself. A revision that is taken back
+// is left by its pods first.
+func deedTime(effect run.Effect, st plan.Step, req plan.Request, before mesh.Snapshot) time.Duration {
 	pace, alone := max(st.Pace, 1), 0
 	for _, ref := range st.Detach {
 		w, _ := before.Workload(ref)
 		alone += w.Replicas
 	}
-	return time.Duration(alone)*podTime + req.Waits()*time.Duration(max((len(st.Workloads)+pace-1)/pace, 1))
+	given := time.Duration(alone)*podTime + req.Waits()*time.Duration(max((len(st.Workloads)+pace-1)/pace, 1))
+	if effect == run.Revert && (st.Kind == plan.InstallRevision || st.Kind == plan.RestoreRevision) {
+		given += leaveTime
+	}
+	return given
 }
 
 // observe judges the gates of the phase, a second after the last time. An API
