@@ -28,11 +28,11 @@ type wishRequest struct {
 }
 
 func (a *app) pause() *cobra.Command {
-	return a.wishCommand(wishRequest{kind: run.WishPause}, "Begin no new deed until serin resume")
+	return a.wishCommand(&wishRequest{kind: run.WishPause}, "Begin no new deed until serin resume")
 }
 
 func (a *app) resume() *cobra.Command {
-	c := a.wishCommand(wishRequest{kind: run.WishResume, goOn: true}, "Go on with a run that is paused, held or was interrupted")
+	c := a.wishCommand(&wishRequest{kind: run.WishResume, goOn: true}, "Go on with a run that is paused, held or was interrupted")
 	c.Example = `  serin resume
   # stay until somebody has typed serin approve
   serin resume --wait`
@@ -40,12 +40,12 @@ func (a *app) resume() *cobra.Command {
 }
 
 func (a *app) abort() *cobra.Command {
-	return a.wishCommand(wishRequest{kind: run.WishAbort, goOn: true}, "Stop here and leave everything as it is now")
+	return a.wishCommand(&wishRequest{kind: run.WishAbort, goOn: true}, "Stop here and leave everything as it is now")
 }
 
 func (a *app) rollback() *cobra.Command {
 	req := &wishRequest{kind: run.WishRollback, goOn: true}
-	c := a.wishing(req, "Take everything back, to what it was before; the newest finished run too")
+	c := a.wishCommand(req, "Take everything back, to what it was before; the newest finished run too")
 	c.Long += `
 
 Where no run is open it is the newest finished one that is taken back, if the mesh is as that left it. In a terminal
@@ -58,11 +58,7 @@ what would be taken back is shown then, in its order, before anything is done, a
 	return c
 }
 
-func (a *app) wishCommand(req wishRequest, short string) *cobra.Command {
-	return a.wishing(&req, short)
-}
-
-func (a *app) wishing(req *wishRequest, short string) *cobra.Command {
+func (a *app) wishCommand(req *wishRequest, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: string(req.kind), Short: short, Args: noArgs,
 		Long: short + ".\n\nA process that drives the run is asked to do it; where there is none, " + string(req.kind) + " is noted in the run" + also(*req),
